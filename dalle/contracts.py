@@ -1,0 +1,133 @@
+"""The shapes that the floors agree on: what a tokenizer, a model and a ranker are, what is asked and what comes back.
+
+Letters: B pictures or sentences, T text tokens, (h, w) the token grid, I = h*w image tokens, V image codes, H and W pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+if TYPE_CHECKING:  # the page imports this file and must not wait for torch
+    import numpy as np
+    from PIL import Image
+    from torch import Tensor
+
+
+class ImageTokenizer(Protocol):
+    """A discrete VAE seen from outside: pictures to a grid of codes and back."""
+
+    grid: tuple[int, int]  # (h, w)
+    vocab: int  # V
+    size: int  # pixels along each side
+
+    def encode(self, images: Tensor) -> Tensor:
+        """(B, 3, size, size) in [0, 1] -> (B, h, w) int64."""
+
+    def decode(self, tokens: Tensor) -> Tensor:
+        """(B, h, w) int64 -> (B, 3, size, size) in [0, 1]."""
+
+
+class TextTokenizer(Protocol):
+    """Sentences to the text tokens that a model was trained on."""
+
+    length: int  # T
+    null: Tensor | None  # (T,) the empty caption, for guidance; None where the model never saw one
+
+    def encode(self, prompt: str) -> Tensor:
+        """str -> (T,) int64, padding and special tokens included; what does not fit is cut."""
+
+    def count(self, prompt: str) -> int:
+        """How many of the T tokens the prompt would need (it may be more than T)."""
+
+
+class State(Protocol):
+    """What a model remembers between steps (keys, values, position); it is the caller's, never the model's."""
+
+    def repeat(self, n: int) -> Self:
+        """Each of the B sequences n times, in order: row b becomes rows b*n … b*n + n-1."""
+
+
+class TokenModel(Protocol):
+    """The transformer seen from outside: logits of the next image token."""
+
+    vocab: int  # V
+
+    def prefill(self, text: Tensor, image: Tensor | None = None) -> tuple[Tensor, State]:
+        """(B, T) text and (B, n) first image tokens, n >= 0 -> (B, V) logits of image token n, and the state."""
+
+    def step(self, tokens: Tensor, state: Any) -> Tensor:
+        """(B,) the image tokens just chosen -> (B, V) logits of the next one; changes only `state`."""
+
+
+class Ranker(Protocol):
+    """CLIP seen from outside."""
+
+    def score(self, prompt: str, images: Tensor) -> Tensor:
+        """str, (B, 3, H, W) in [0, 1] -> (B,) cosine similarities, higher is better."""
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    """How a token is drawn from the logits; the filters apply in this order."""
+
+    guidance: float = 1.0  # classifier-free guidance scale; 1 is none
+    temperature: float = 1.0  # 0 takes the likeliest token
+    top_k: int = 0  # keep the k likeliest tokens; 0 keeps all
+    top_p: float = 1.0  # keep the likeliest tokens that hold this share of the probability
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A model that is ready to draw: what `dalle.models` makes from files."""
+
+    name: str
+    title: str
+    text: TextTokenizer
+    model: TokenModel
+    images: ImageTokenizer
+    ranker: Ranker | None
+    options: SamplingOptions  # the settings that this model draws best with
+    fingerprint: str  # of the weights: the same fingerprint, prompt, seed and settings give the same picture
+
+
+@dataclass(frozen=True)
+class Request:
+    """One wish: a sentence and how to draw it. Candidate i of seed s is the same picture at any `samples`."""
+
+    prompt: str
+    samples: int = 8  # pictures drawn
+    keep: int | None = None  # pictures returned, the best by CLIP; None: all
+    seed: int = 0
+    options: SamplingOptions | None = None  # None: the model's own
+    prime: Image.Image | None = field(default=None, compare=False)  # a picture whose top rows are kept
+    rows: int = 0  # how many token rows of it
+    previews: int = 8  # how often the unfinished pictures are shown
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One picture of a request, finished or not. `score` is a cosine similarity; it compares within one prompt only."""
+
+    index: int  # the i of (seed, i)
+    picture: Image.Image  # RGB; rows not yet drawn are blank
+    tokens: np.ndarray  # (h, w) int64; -1 where not yet drawn
+    score: float | None = None
+
+
+@dataclass(frozen=True)
+class Update:
+    """News of a request. The last one has `stage == "done"` and its candidates best first."""
+
+    stage: str  # "sampling", "ranking" or "done"
+    row: int  # token rows finished, kept ones included
+    rows: int  # token rows in all
+    seconds: float  # since the request began
+    remaining: float | None  # seconds, estimated; None while there is nothing to estimate from
+    candidates: tuple[Candidate, ...] = ()  # empty when this update carries no new pictures
+    dropped: tuple[Candidate, ...] = ()  # with "done": the ones that were drawn and not kept, best first
+    timings: dict[str, float] = field(default_factory=dict)  # with "done": seconds by part of the work
+
+
+Progress = Callable[[float, str], None]  # share done in [0, 1], what is being done
