@@ -1,0 +1,192 @@
+"""Families of several objects: where they stand to each other, rows of them, and stacks of blocks."""
+
+from typing import ClassVar
+
+import numpy as np
+from PIL import Image
+
+from dalle.worlds import backgrounds
+from dalle.worlds.objects import opening
+from dalle.worlds.scene import Facts, Family, Stage, Thing, describe, draw_scene, moved, swap_colors, thing
+from dalle.worlds.split import Combination
+from dalle.worlds.words import listing
+
+RELATIONS: dict[str, tuple[str, ...]] = {
+    "left of": ("to the left of", "left of", "on the left of"),
+    "right of": ("to the right of", "right of", "on the right of"),
+    "above": ("above", "over", "floating above"),
+    "below": ("below", "under", "beneath"),
+    "on top of": ("on top of", "sitting on", "standing on"),
+    "inside": ("inside", "in", "inside of"),
+    "in front of": ("in front of", "standing in front of"),
+    "behind": ("behind", "standing behind"),
+}
+INVERSE = {
+    "left of": "right of",
+    "right of": "left of",
+    "above": "below",
+    "below": "above",
+    "in front of": "behind",
+    "behind": "in front of",
+}
+CONTAINERS = ("house", "cup", "television", "heart", "book", "cube", "car", "boat", "moon", "computer", "star")
+
+
+def arrange(relation: str, first: Thing, second: Thing, stage: Stage) -> tuple[Thing, Thing]:
+    """Both things moved to where `first` is in `relation` to `second`."""
+    if relation in ("left of", "right of", "above", "below"):
+        near, far = stage.vary(64, 4), stage.vary(192, 4)
+        aside = stage.vary(128, 24)
+        start, end = (near, far) if relation in ("left of", "above") else (far, near)
+        points = ((start, aside), (end, aside)) if relation.endswith("of") else ((aside, start), (aside, end))
+        return _centered(first, points[0]), _centered(second, points[1])
+    if relation == "on top of":
+        second = _centered(second, (stage.vary(128, 40), 128))
+        second = moved(second, 0, 248 - second["box"][3])
+        first = _centered(first, ((second["box"][0] + second["box"][2]) // 2, 0))
+        return moved(first, 0, second["box"][1] + 4 - first["box"][3]), second
+    if relation == "inside":
+        point = (128, 128)
+        return _centered(first, point), _centered(second, point)
+    front, back = (stage.vary(160, 8), 176), (stage.vary(104, 8), 104)
+    points = (front, back) if relation == "in front of" else (back, front)
+    return _centered(first, points[0]), _centered(second, points[1])
+
+
+def _centered(item: Thing, point: tuple[int, int]) -> Thing:
+    x0, y0, x1, y1 = item["box"]
+    return moved(item, point[0] - (x0 + x1) // 2, point[1] - (y0 + y1) // 2)
+
+
+_SIDES = {"inside": (72, 216), "in front of": (112, 176), "behind": (176, 112)}
+
+
+def _pair_sides(relation: str, stage: Stage) -> tuple[int, int]:
+    first, second = _SIDES.get(relation, (112, 112) if relation == "on top of" else (96, 96))
+    return (first, second) if stage.small else (stage.vary(first, 8), stage.vary(second, 8))
+
+
+class Relation(Family):
+    """"a dog to the left of a cat", "a red cube on top of a blue cube"."""
+
+    name: ClassVar[str] = "relation"
+    weight: ClassVar[float] = 5.0
+
+    def plan(self, stage: Stage) -> Facts:
+        relation = stage.pick(tuple(RELATIONS))
+        nouns = self._nouns(relation, stage)
+        colored = nouns[0] == nouns[1] or stage.chance(0.55)
+        colors = stage.pick_distinct(stage.vocabulary.colors, 2) if colored else [None, None]
+        if colored and nouns[0] != nouns[1] and stage.chance(0.3):
+            colors[int(stage.rng.integers(2))] = None
+        sides = _pair_sides(relation, stage)
+        pair = [thing(n, (128, 128), s, c) for n, s, c in zip(nouns, sides, colors, strict=True)]
+        first, second = arrange(relation, pair[0], pair[1], stage)
+        return {"relation": relation, "things": [first, second], "background": stage.background(first, second)}
+
+    def _nouns(self, relation: str, stage: Stage) -> list[str]:
+        if relation != "inside" and stage.chance(0.2):
+            return [stage.pick(stage.vocabulary.shapes), stage.pick(stage.vocabulary.shapes)]
+        if relation == "inside":
+            inner, outer = stage.pick(stage.vocabulary.nouns), stage.pick(CONTAINERS)
+            return [inner, outer] if inner != outer else ["dog", outer]
+        return stage.pick_distinct((*stage.vocabulary.nouns, *stage.vocabulary.shapes), 2)
+
+    def draw(self, facts: Facts, rng: np.random.Generator) -> Image.Image:
+        first, second = facts["things"]
+        back_to_front = [first, second] if facts["relation"] == "behind" else [second, first]
+        return draw_scene({**facts, "things": back_to_front})
+
+    def caption(self, facts: Facts, rng: np.random.Generator) -> str:
+        first, second = (describe(item, rng) for item in facts["things"])
+        relation = facts["relation"]
+        if relation in INVERSE and rng.random() < 0.15:
+            first, second, relation = second, first, INVERSE[relation]
+        wording = RELATIONS[relation][0] if rng.random() < 0.5 else str(rng.choice(RELATIONS[relation]))
+        verb = "is " if rng.random() < 0.15 else ""
+        start = "" if verb else opening(rng)
+        return f"{start}{first} {verb}{wording} {second}{backgrounds.phrase(facts['background'], rng)}"
+
+    def twist(self, facts: Facts, rng: np.random.Generator) -> Facts | None:
+        swapped = swap_colors(facts["things"])
+        if swapped and rng.random() < 0.5:
+            return {**facts, "things": swapped}
+        return {**facts, "things": facts["things"][::-1]}
+
+    def combinations(self, facts: Facts) -> list[Combination]:
+        first, second = facts["things"]
+        triple: Combination = ("relation", first["noun"], facts["relation"], second["noun"])
+        return [*super().combinations(facts), triple]
+
+
+class Row(Family):
+    """"a dog, a cat, and a snail in a row"; "a red cube between two blue cubes"."""
+
+    name: ClassVar[str] = "row"
+    weight: ClassVar[float] = 1.2
+
+    def plan(self, stage: Stage) -> Facts:
+        count = 3 if stage.chance(0.7) else 4
+        nouns = stage.pick_distinct(stage.vocabulary.nouns, count)
+        side, centers = (72, (48, 128, 208)) if count == 3 else (56, (32, 96, 160, 224))
+        y = stage.vary(128, 60)
+        things = [thing(noun, (x, y), side, stage.color(0.35)) for noun, x in zip(nouns, centers, strict=True)]
+        return {"things": things, "background": stage.background(*things)}
+
+    def caption(self, facts: Facts, rng: np.random.Generator) -> str:
+        names = [describe(item, rng) for item in facts["things"]]
+        place = backgrounds.phrase(facts["background"], rng)
+        if len(names) == 3 and rng.random() < 0.4:
+            left, middle, right = names
+            sides = [left, right] if rng.random() < 0.5 else [right, left]
+            return f"{middle} between {sides[0]} and {sides[1]}{place}"
+        order = str(rng.choice([" in a row", " side by side", " from left to right", " next to each other"]))
+        return f"{opening(rng)}{listing(names)}{order}{place}"
+
+    def twist(self, facts: Facts, rng: np.random.Generator) -> Facts:
+        things = list(facts["things"])
+        return {**facts, "things": [things[1], things[0], *things[2:]]}
+
+    def combinations(self, facts: Facts) -> list[Combination]:
+        nouns = [item["noun"] for item in facts["things"]]
+        pairs: list[Combination] = [("relation", a, "left of", b) for a, b in zip(nouns, nouns[1:], strict=False)]
+        return [*super().combinations(facts), *pairs]
+
+
+class Stack(Family):
+    """"a stack of 3 cubes. a red cube is on the top, sitting on a green cube. …"."""
+
+    name: ClassVar[str] = "stack"
+    weight: ClassVar[float] = 1.2
+
+    def plan(self, stage: Stage) -> Facts:
+        count = int(stage.rng.integers(2, 5))
+        colors = stage.pick_distinct(stage.vocabulary.colors, count)
+        side = {2: 112, 3: 80, 4: 64}[count]
+        x, step = stage.vary(128, 50), round(side * 0.75)
+        height = step * (count - 1) + side
+        top = (256 - height) // 2 + side // 2
+        things = [thing("cube", (x, top + step * level), side, color) for level, color in enumerate(colors)]
+        return {"things": things[::-1], "background": stage.background(*things)}
+
+    def caption(self, facts: Facts, rng: np.random.Generator) -> str:
+        blocks = [describe(item, rng) for item in facts["things"][::-1]]  # top first
+        place = backgrounds.phrase(facts["background"], rng)
+        if len(blocks) == 3 and rng.random() < 0.5:
+            top, middle, bottom = blocks
+            the_middle, the_bottom = (f"the {block.partition(' ')[2]}" for block in (middle, bottom))
+            return (
+                f"a stack of 3 cubes. {top} is on the top, sitting on {middle}. {the_middle} is in the middle, "
+                f"sitting on {bottom}. {the_bottom} is on the bottom."
+            )
+        if rng.random() < 0.5:
+            return " on top of ".join(blocks) + place
+        return f"a stack of {listing(blocks)}, from top to bottom{place}"
+
+    def twist(self, facts: Facts, rng: np.random.Generator) -> Facts:
+        things = list(facts["things"])
+        return {**facts, "things": [things[1], things[0], *things[2:]]}
+
+    def combinations(self, facts: Facts) -> list[Combination]:
+        colors = [item["color"] for item in facts["things"]]
+        return [("stack", upper, lower) for lower, upper in zip(colors, colors[1:], strict=False)]

@@ -1,0 +1,156 @@
+"""What every family of pictures shares: examples, facts, the stage they are planned on, and drawing a scene.
+
+A family makes a picture in two steps. `plan` decides the *facts*: plain, JSON-able data that name everything the
+picture will show. `draw` and `caption` then both follow the facts, which is why a caption is true of its picture.
+A false caption is the caption of twisted facts.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from PIL import Image
+
+from dalle.worlds import backgrounds
+from dalle.worlds.backgrounds import SIDE
+from dalle.worlds.sprites import fitted, sprite
+from dalle.worlds.split import Combination
+from dalle.worlds.vocabulary import Vocabulary, say, say_color
+from dalle.worlds.words import article
+
+Facts = Mapping[str, Any]
+Thing = Mapping[str, Any]
+"""One drawn object: `noun`, `color` (or None), `box` (x0, y0, x1, y1), and what its family adds."""
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A captioned picture.
+
+    Attributes:
+        picture: RGB, square.
+        caption: one true sentence about it.
+        family: name of the family that made it.
+        facts: all that was drawn; boxes are (x0, y0, x1, y1) on a canvas of 256 x 256, whatever the picture's size.
+    """
+
+    picture: Image.Image
+    caption: str
+    family: str
+    facts: Facts
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a plan is made from: a generator, the words, and the lattice (pixels) that positions snap to."""
+
+    rng: np.random.Generator
+    vocabulary: Vocabulary
+    lattice: int
+
+    @property
+    def small(self) -> bool:
+        return self.vocabulary.is_small
+
+    def chance(self, probability: float) -> bool:
+        return bool(self.rng.random() < probability)
+
+    def pick(self, options: Sequence[str]) -> str:
+        return options[int(self.rng.integers(len(options)))]
+
+    def pick_distinct(self, options: Sequence[str], count: int) -> list[str]:
+        return [options[int(i)] for i in self.rng.choice(len(options), size=count, replace=False)]
+
+    def color(self, probability: float = 1.0) -> str | None:
+        return self.pick(self.vocabulary.colors) if self.chance(probability) else None
+
+    def vary(self, value: int, spread: int) -> int:
+        """`value` moved by up to `spread` pixels, snapped to the lattice; `value` itself in the small world."""
+        if self.small:
+            return value
+        moved = value + int(self.rng.integers(-spread, spread + 1))
+        return round(moved / self.lattice) * self.lattice
+
+    def background(self, *things: Thing) -> backgrounds.Background:
+        return backgrounds.choose(self.rng, self.small, avoid_white=any(t["color"] == "white" for t in things))
+
+
+def thing(noun: str, center: tuple[int, int], side: int, color: str | None = None, **more: Any) -> Thing:
+    """An object centered on a point, its longer side `side` pixels."""
+    width, height = fitted(noun, side)
+    x0, y0 = center[0] - width // 2, center[1] - height // 2
+    return {"noun": noun, "color": color, "box": (x0, y0, x0 + width, y0 + height), **more}
+
+
+def moved(item: Thing, dx: int, dy: int) -> Thing:
+    x0, y0, x1, y1 = item["box"]
+    return {**item, "box": (x0 + dx, y0 + dy, x1 + dx, y1 + dy)}
+
+
+def describe(item: Thing, rng: np.random.Generator, with_article: bool = True) -> str:
+    """'a blue strawberry': the noun phrase of one object."""
+    words = [item["size"]] if item.get("size") else []
+    if item["color"]:
+        words.append(say_color(item["color"], rng))
+    words.append(say(item["noun"], rng))
+    phrase = " ".join(words)
+    return article(phrase) if with_article else phrase
+
+
+def paste(canvas: Image.Image, item: Thing) -> None:
+    """Draw one object into its box."""
+    x0, y0, x1, y1 = item["box"]
+    picture = sprite(item["noun"], x1 - x0, y1 - y0, item["color"])
+    canvas.paste(picture, (x0, y0), picture)
+
+
+def draw_scene(facts: Facts) -> Image.Image:
+    """The background, then every thing in its order."""
+    canvas = backgrounds.draw(facts["background"])
+    for item in facts["things"]:
+        paste(canvas, item)
+    return canvas
+
+
+def is_inside(box: Box, margin: int = 0) -> bool:
+    """Whether a box lies on the canvas."""
+    return min(box[:2]) >= margin and max(box[2:]) <= SIDE - margin
+
+
+class Family(ABC):
+    """One kind of picture: how it is planned, said, drawn, and falsely said."""
+
+    name: ClassVar[str]
+    weight: ClassVar[float] = 1.0
+    """Share among the families, unless the world's configuration says otherwise."""
+
+    @abstractmethod
+    def plan(self, stage: Stage) -> Facts:
+        """Decide everything that the picture will show."""
+
+    @abstractmethod
+    def caption(self, facts: Facts, rng: np.random.Generator) -> str:
+        """One of the true sentences about these facts."""
+
+    def draw(self, facts: Facts, rng: np.random.Generator) -> Image.Image:
+        """An RGB picture of SIDE x SIDE."""
+        return draw_scene(facts)
+
+    def twist(self, facts: Facts, rng: np.random.Generator) -> Facts | None:
+        """Facts that use the same words and are false of this picture; None where there are none."""
+        return None
+
+    def combinations(self, facts: Facts) -> list[Combination]:
+        """The combinations of words this picture teaches, for the held-out split."""
+        return [("color", item["noun"], item["color"]) for item in facts["things"] if item["color"]]
+
+
+def swap_colors(things: Sequence[Thing]) -> list[Thing] | None:
+    """The same two things with each other's color; None when that changes nothing or both are one noun."""
+    first, second = things
+    if first["color"] == second["color"] or first["noun"] == second["noun"]:
+        return None
+    return [{**first, "color": second["color"]}, {**second, "color": first["color"]}]

@@ -1,0 +1,112 @@
+"""The world: an endless list of captioned pictures, the same for every reader of the same configuration."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from dalle.errors import WorldError
+from dalle.worlds.backgrounds import SIDE
+from dalle.worlds.catalog import FAMILIES
+from dalle.worlds.scene import Example, Facts, Family, Stage
+from dalle.worlds.split import is_held_out
+from dalle.worlds.vocabulary import vocabulary
+
+_TRIES = 2000
+
+
+@dataclass(frozen=True)
+class WorldConfig:
+    """Which world.
+
+    Attributes:
+        seed: with an index, decides everything in a picture.
+        vocabulary: 'full', 'small' (what a CPU can learn) or 'unseen' (the hundred glyphs kept from training).
+        split: 'train' never shows a held-out combination; every picture of 'heldout' shows one.
+        size: side of the pictures, pixels.
+        lattice: pixels that sizes and positions snap to.
+        families: name -> weight of the families to show; None for all, with their own weights.
+    """
+
+    seed: int = 0
+    vocabulary: str = "full"
+    split: str = "train"
+    size: int = SIDE
+    lattice: int = 1
+    families: Mapping[str, float] | None = None
+
+
+class World:
+    """`world[index]` is an `Example`, for any index from 0 on, in any order.
+
+    Raises `WorldError` for a configuration that names what does not exist.
+    """
+
+    def __init__(self, config: WorldConfig = WorldConfig()) -> None:
+        if config.split not in ("train", "heldout"):
+            raise WorldError(f"There is no split named {config.split!r}. Choose train or heldout.")
+        if config.vocabulary == "unseen" and config.split == "train":
+            raise WorldError("The unseen glyphs are kept from training: use them with the heldout split.")
+        unknown = sorted(set(config.families or ()) - set(FAMILIES))
+        if unknown:
+            raise WorldError(f"There is no family named {unknown[0]!r}. Choose among {', '.join(FAMILIES)}.")
+        weights = config.families or {name: family.weight for name, family in FAMILIES.items()}
+        self.config = config
+        self.vocabulary = vocabulary(config.vocabulary)
+        self._families = [FAMILIES[name] for name, weight in weights.items() if weight > 0]
+        shares = np.array([weight for weight in weights.values() if weight > 0], np.float64)
+        if not self._families:
+            raise WorldError("Give at least one family a weight above zero.")
+        self._shares = shares / shares.sum()
+
+    @property
+    def nouns(self) -> tuple[str, ...]:
+        return self.vocabulary.nouns
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        return tuple(family.name for family in self._families)
+
+    def __getitem__(self, index: int) -> Example:
+        if index < 0:
+            raise IndexError("a world is counted from 0")
+        rng = np.random.default_rng((self.config.seed, index))
+        family = self._families[int(rng.choice(len(self._families), p=self._shares))]
+        facts = self._plan(family, Stage(rng, self.vocabulary, self.config.lattice))
+        caption = family.caption(facts, rng)
+        picture = family.draw(facts, rng)
+        if self.config.size != SIDE:
+            picture = picture.resize((self.config.size, self.config.size), Image.Resampling.LANCZOS)
+        return Example(picture, caption, family.name, facts)
+
+    def __iter__(self) -> Iterator[Example]:
+        index = 0
+        while True:
+            yield self[index]
+            index += 1
+
+    def _plan(self, family: Family, stage: Stage) -> Facts:
+        for _ in range(_TRIES):
+            facts = family.plan(stage)
+            if self._belongs(family, facts):
+                return facts
+        raise WorldError(f"The family {family.name} has no pictures in the {self.config.split} split.")
+
+    def _belongs(self, family: Family, facts: Facts) -> bool:
+        if self.config.vocabulary == "unseen":
+            return True
+        held_out = any(map(is_held_out, family.combinations(facts)))
+        return held_out == (self.config.split == "heldout")
+
+
+def reword(example: Example, rng: np.random.Generator) -> str:
+    """Another true caption of the same picture (perhaps, by chance, the same)."""
+    return FAMILIES[example.family].caption(example.facts, rng)
+
+
+def negative_caption(example: Example, rng: np.random.Generator) -> str | None:
+    """A caption made of the same words that is false of this picture; None where there is none."""
+    family = FAMILIES[example.family]
+    twisted = family.twist(example.facts, rng)
+    return None if twisted is None else family.caption(twisted, rng)
