@@ -1,0 +1,97 @@
+"""Captioned pictures, drawn once and read many times: what every training stage learns from.
+
+A corpus is a folder: `pictures.npy` (N, size, size, 3) uint8, `records.jsonl` with one JSON object to a picture
+(captions, false captions, family), and `tokens.npy` (N, h, w) once a tokenizer has read it.
+"""
+
+import json
+import multiprocessing
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from tqdm import tqdm
+
+from dalle.errors import DataError
+from dalle.worlds import Example, negative_caption
+
+CHUNK = 32  # pictures that a worker draws before it reports
+
+
+class Source(Protocol):
+    """Anything that draws or reads example `index`, the same one every time."""
+
+    def __getitem__(self, index: int) -> Example: ...
+
+
+class Corpus:
+    """A folder of pictures and captions, memory-mapped."""
+
+    def __init__(self, directory: Path):
+        self.directory = directory
+        try:
+            lines = (directory / "records.jsonl").read_text(encoding="utf-8").splitlines()
+            self.pictures: np.ndarray = np.load(directory / "pictures.npy", mmap_mode="r")  # (N, S, S, 3)
+        except (OSError, ValueError) as error:
+            raise DataError(f"The corpus '{directory.name}' is not complete; draw it again.") from error
+        records = [json.loads(line) for line in lines]
+        self.captions: list[list[str]] = [record["captions"] for record in records]
+        self.negatives: list[list[str]] = [record["negatives"] for record in records]
+        self.families: list[str] = [record["family"] for record in records]
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    @property
+    def tokens(self) -> np.ndarray:
+        """(N, h, w) int16 image codes. Raises DataError before `write_tokens`."""
+        path = self.directory / "tokens.npy"
+        if not path.exists():
+            raise DataError(f"The corpus '{self.directory.name}' has no tokens yet: train a tokenizer first.")
+        return np.load(path, mmap_mode="r")
+
+    def write_tokens(self, batches: Iterable[np.ndarray]) -> None:
+        """Keep the codes of all pictures, in order."""
+        part = self.directory / "tokens.part.npy"
+        np.save(part, np.concatenate(list(batches)).astype(np.int16))
+        part.rename(self.directory / "tokens.npy")
+
+    @classmethod
+    def draw(cls, source: Source, count: int, directory: Path, workers: int = 2, size: int = 256) -> "Corpus":
+        """Examples 0 … count-1 of a source, drawn by worker processes; a complete folder is taken as it is."""
+        if (directory / "records.jsonl").exists():
+            return cls(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        shape = (count, size, size, 3)
+        pictures = np.lib.format.open_memmap(directory / "pictures.npy", "w+", np.uint8, shape)
+        records: list[dict[str, Any]] = []
+        starts = range(0, count, CHUNK)
+        jobs = ((source, start, min(start + CHUNK, count)) for start in starts)
+        with multiprocessing.get_context("spawn").Pool(workers) as pool:
+            for drawn, told in tqdm(pool.imap(_draw, jobs), "drawing", len(starts)):
+                pictures[len(records) : len(records) + len(told)] = drawn
+                records.extend(told)
+        pictures.flush()
+        lines = (json.dumps(record, ensure_ascii=False) for record in records)
+        part = directory / "records.part"
+        part.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        part.rename(directory / "records.jsonl")  # last: its presence says that the folder is complete
+        return cls(directory)
+
+
+def _draw(job: tuple[Source, int, int]) -> tuple[np.ndarray, list[dict[str, Any]]]:
+    source, start, stop = job
+    examples = [source[index] for index in range(start, stop)]
+    records = [_record(example, index) for index, example in enumerate(examples, start)]
+    return np.stack([np.asarray(example.picture) for example in examples]), records
+
+
+def _record(example: Example, index: int) -> dict[str, Any]:
+    false = negative_caption(example, np.random.default_rng(index))
+    return {"captions": [example.caption], "negatives": [false] if false else [], "family": example.family}
+
+
+def pixels(pictures: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
+    """(B, H, W, 3) uint8 -> (B, 3, H, W) float32 in [0, 1]."""
+    return np.asarray(pictures).transpose(0, 3, 1, 2).astype(np.float32) / 255
