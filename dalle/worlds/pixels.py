@@ -8,12 +8,13 @@ to learn them through a coarse grid of tokens, so they should carry no informati
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating[Any]]
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
@@ -37,6 +38,11 @@ def rgb(color: str) -> Array:
 def luma(array: Array) -> Array:
     """Brightness as the eye sees it, (H, W, 3) -> (H, W, 1)."""
     return (array @ _LUMA)[..., None]
+
+
+def strongest(array: Array) -> Array:
+    """The largest of the three channels, (H, W, 3) -> (H, W, 1)."""
+    return np.maximum(np.maximum(array[..., 0], array[..., 1]), array[..., 2])[..., None]
 
 
 def saturate(array: Array, amount: float) -> Array:
@@ -73,7 +79,7 @@ def contours(array: Array, gain: float = 2.0, soften: float = 0.8) -> Array:
     padded = np.pad(blur(array, soften), ((1, 1), (1, 1), (0, 0)), mode="edge")
     across = padded[1:-1, 2:] - padded[1:-1, :-2]
     down = padded[2:, 1:-1] - padded[:-2, 1:-1]
-    strength = np.sqrt((across**2 + down**2).max(axis=-1, keepdims=True))
+    strength = np.sqrt(strongest(across * across + down * down))
     return np.clip(strength * np.float32(gain), 0, 1)
 
 

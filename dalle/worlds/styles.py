@@ -25,6 +25,7 @@ from dalle.worlds.pixels import (
     radius_from_square,
     rgb,
     saturate,
+    strongest,
     to_array,
     to_picture,
 )
@@ -171,7 +172,7 @@ def _mosaic(array: Array) -> Array:
 
 def _neon(array: Array) -> Array:
     vivid = saturate(array, 1.6)
-    vivid = np.clip(vivid / np.maximum(vivid.max(axis=-1, keepdims=True), 0.05), 0, 1)
+    vivid = np.clip(vivid / np.maximum(strongest(vivid), 0.05), 0, 1)
     tube = np.clip(contours(array, gain=2.4) * 1.6 - 0.25, 0, 1)
     light = blur(vivid, 2) * tube
     glow = _halo(light, 3) * 1.3 + _halo(light, 10) * 1.1
@@ -338,7 +339,7 @@ def _glass_panes(height: int, width: int, pane: int = 26) -> tuple[Labels, Array
 
 @lru_cache(maxsize=8)
 def _triangles(height: int, width: int, side: int = 13) -> tuple[Labels, tuple[Labels, Labels]]:
-    """A fixed mesh of triangles of about `side` pixels: labels (H, W), and the rows and columns of their centers."""
+    """A mesh of triangles of about `side` pixels: labels (H, W), and rows and columns of their centers."""
     rows, columns = height // side + 3, width // side + 3
     points = (_jittered_lattice(rows, columns, 0.28, seed=7) - 1) * side
     mesh = Image.new("I", (width, height))
