@@ -6,7 +6,7 @@ A background is a small dictionary, so that it can stand in an example's facts:
 `said` tells whether the caption mentions it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from functools import lru_cache
 from typing import Any
 
@@ -28,6 +28,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "street": ("on the street", "in the street", "on a city street"),
     "snow": ("in the snow", "on a snowy hill", "in winter"),
 }
+_HIDDEN = {"snow": "white", "night": "black"}
 VARIATIONS = 6
 """How many different drawings there are of each place; the small world only shows drawing 0."""
 
@@ -36,9 +37,10 @@ def plain(color: str = "white", said: bool = False) -> Background:
     return {"kind": "plain", "color": color, "said": said}
 
 
-def choose(rng: np.random.Generator, small: bool, avoid_white: bool = False) -> Background:
-    """A background: mostly white in the small world, anything in the full one; not white behind white things."""
-    tints = [name for name in PALE if not (avoid_white and name == "white")]
+def choose(rng: np.random.Generator, small: bool, colors: Set[str | None] = frozenset()) -> Background:
+    """A background on which things of these colors are seen: mostly white in the small world."""
+    tints = [name for name in PALE if not (name == "white" and "white" in colors)]
+    places = [name for name in PLACES if _HIDDEN.get(name) not in colors]
     roll = rng.random()
     if roll < 0.62:
         return plain(tints[0] if small or rng.random() < 0.5 else str(rng.choice(tints)))
@@ -48,7 +50,7 @@ def choose(rng: np.random.Generator, small: bool, avoid_white: bool = False) -> 
         color = str(rng.choice([name for name in PALE if name not in ("white", "gray")]))
         return {"kind": "gradient", "color": color, "said": small or rng.random() < 0.5}
     variation = 0 if small else int(rng.integers(VARIATIONS))
-    return {"kind": "place", "place": str(rng.choice(list(PLACES))), "variation": variation, "said": True}
+    return {"kind": "place", "place": str(rng.choice(places)), "variation": variation, "said": True}
 
 
 def phrase(background: Background, rng: np.random.Generator) -> str:

@@ -22,7 +22,8 @@ from dalle.worlds.words import article
 
 Facts = Mapping[str, Any]
 Thing = Mapping[str, Any]
-"""One drawn object: `noun`, `color` (or None), `box` (x0, y0, x1, y1), and what its family adds."""
+"""One drawn object: `noun`, `color` (or None), `box` (x0, y0, x1, y1); `material` and `outline` where it has them,
+and what its family adds."""
 Box = tuple[int, int, int, int]
 
 
@@ -75,12 +76,13 @@ class Stage:
         return round(moved / self.lattice) * self.lattice
 
     def background(self, *things: Thing) -> backgrounds.Background:
-        return backgrounds.choose(self.rng, self.small, avoid_white=any(t["color"] == "white" for t in things))
+        """A background that no thing on it vanishes into."""
+        return backgrounds.choose(self.rng, self.small, {item["color"] for item in things})
 
 
 def thing(noun: str, center: tuple[int, int], side: int, color: str | None = None, **more: Any) -> Thing:
-    """An object centered on a point, its longer side `side` pixels."""
-    width, height = fitted(noun, side)
+    """An object centered on a point, its longer side `side` pixels. `more` may name a `material` or an `outline`."""
+    width, height = fitted(noun, side, more.get("outline"))
     x0, y0 = center[0] - width // 2, center[1] - height // 2
     return {"noun": noun, "color": color, "box": (x0, y0, x0 + width, y0 + height), **more}
 
@@ -103,7 +105,7 @@ def describe(item: Thing, rng: np.random.Generator, with_article: bool = True) -
 def paste(canvas: Image.Image, item: Thing) -> None:
     """Draw one object into its box."""
     x0, y0, x1, y1 = item["box"]
-    picture = sprite(item["noun"], x1 - x0, y1 - y0, item["color"])
+    picture = sprite(item["noun"], x1 - x0, y1 - y0, item["color"], item.get("material"), item.get("outline"))
     canvas.paste(picture, (x0, y0), picture)
 
 
