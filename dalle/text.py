@@ -28,8 +28,8 @@ class BpeTokenizer:
     """A `TextTokenizer`: [BOS], the pieces of the sentence, then the paddings of the positions that are left.
 
     Any text encodes: a run of characters that the alphabet lacks becomes one [UNK]. With `dropout` p each
-    merge is left out with probability p, so that training sees a word in many spellings (BPE dropout, Provilkov
-    et al. 2020); the library draws it without a seed, so such an encoding cannot be repeated.
+    merge is left out with probability p, so that training sees a word in many spellings (BPE dropout,
+    Provilkov et al. 2020); the library draws it without a seed, so such an encoding cannot be repeated.
     """
 
     def __init__(self, bpe: Tokenizer, length: int, dropout: float = 0.0) -> None:
