@@ -1,20 +1,20 @@
 """A parametric bird, its captions in the manner of CUB-200, and captions that are wrong about it.
 
 A bird is a frozen `BirdSpec`; `draw_bird` draws it, `bird_facts` lists everything true of it. A caption is
-worded from some of these facts (`word_caption`), so it can leave things out but never lie; a negative is worded
-in the same way from facts of which one color is changed.
+worded from some of these facts (`word_caption`), so it can leave things out but never lie; a negative caption
+is worded in the same way from twisted facts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from functools import lru_cache
 
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from dalle.worlds.colors import COLORS, RGB, shade
+from dalle.worlds.easel import Easel, edge_color, smooth
 from dalle.worlds.words import article, listing
 
 PLUMAGE = tuple(COLORS)
@@ -125,24 +125,26 @@ def bird_caption(spec: BirdSpec, rng: np.random.Generator) -> str:
     return word_caption(choose_facts(spec, rng), rng)
 
 
-def bird_negative(spec: BirdSpec, rng: np.random.Generator) -> str:
-    """A false caption: two mentioned colors exchanged, or one replaced by a color the bird has nowhere."""
-    facts = list(choose_facts(spec, rng))
-    if not any(fact.part in COLORED_PARTS for fact in facts):
-        facts.append(Fact("body", spec.body))
-    colored = [index for index, fact in enumerate(facts) if fact.part in COLORED_PARTS]
-    wrong = int(rng.choice(colored))
-    others = [index for index in colored if facts[index].value != facts[wrong].value]
+def twist_facts(spec: BirdSpec, facts: tuple[Fact, ...], rng: np.random.Generator) -> tuple[Fact, ...]:
+    """Facts false of this bird: two colors exchanged, or one replaced by a color it has nowhere."""
+    twisted = {fact.part: fact.value for fact in facts}
+    if not set(twisted) & set(COLORED_PARTS):
+        twisted["body"] = spec.body
+    colored = [part for part in twisted if part in COLORED_PARTS]
+    wrong = str(rng.choice(colored))
+    others = [part for part in colored if twisted[part] != twisted[wrong]]
     if others and rng.random() < 0.5:
-        other = int(rng.choice(others))
-        facts[wrong], facts[other] = (
-            Fact(facts[wrong].part, facts[other].value),
-            Fact(facts[other].part, facts[wrong].value),
-        )
+        other = str(rng.choice(others))
+        twisted[wrong], twisted[other] = twisted[other], twisted[wrong]
     else:
-        absent = [color for color in PLUMAGE if all(color != fact.value for fact in bird_facts(spec))]
-        facts[wrong] = Fact(facts[wrong].part, str(rng.choice(absent)))
-    return word_caption(tuple(facts), rng)
+        owned = {fact.value for fact in bird_facts(spec)}
+        twisted[wrong] = str(rng.choice([color for color in PLUMAGE if color not in owned]))
+    return tuple(Fact(part, value) for part, value in twisted.items())
+
+
+def bird_negative(spec: BirdSpec, rng: np.random.Generator) -> str:
+    """A caption in the words of a true one, false in one color or in two that are exchanged."""
+    return word_caption(twist_facts(spec, choose_facts(spec, rng), rng), rng)
 
 
 _MENTION = {"body": 0.92, "shiny": 0.85, "size": 0.6}
@@ -176,8 +178,6 @@ def _spaced(*words: str) -> str:
 
 # ---------------------------------------------------------------------------------------------- drawing
 
-_DETAIL = 3  # the bird is drawn this many times larger than asked for, then reduced
-
 _BODY = (
     (205, 96),
     (199, 138),
@@ -210,149 +210,93 @@ _EYE, _EYE_RADIUS = (180, 72), 7.5
 _BEAKS = {"short": ((204, 66), (227, 78), (203, 91)), "long": ((203, 66), (252, 80), (202, 90))}
 _LEG_TOPS, _LEG_DROP, _PERCH = ((116, 190), (142, 190)), 34, 224
 
-_Points = tuple[tuple[float, float], ...]
-
-
-@lru_cache(maxsize=64)
-def _smooth(points: _Points, steps: int = 12) -> _Points:
-    """A closed Catmull-Rom curve through `points`."""
-    knots = np.array(points)
-    t = np.linspace(0, 1, steps, endpoint=False)[:, None]
-    before, start, end, after = (np.roll(knots, shift, axis=0)[:, None] for shift in (1, 0, -1, -2))
-    curve = 0.5 * (
-        2 * start
-        + (end - before) * t
-        + (2 * before - 5 * start + 4 * end - after) * t**2
-        + (3 * (start - end) + after - before) * t**3
-    )
-    return tuple((float(x), float(y)) for x, y in curve.reshape(-1, 2))
-
 
 def draw_bird(spec: BirdSpec, size: int = 256) -> Image.Image:
     """The bird on a twig, seen from its right side: RGBA of `size` x `size`, transparent around it."""
-    return _Easel(size, SIZES[spec.size]).draw(spec)
+    easel = Easel(size, scale=SIZES[spec.size])
+    _perch(easel)
+    _legs(easel, COLORS[spec.legs])
+    easel.shape(smooth(_TAIL), shade(COLORS[spec.wing], 0.93))
+    _trunk(easel, spec)
+    _wing(easel, spec)
+    if spec.crown:
+        easel.shape(smooth(_CROWN), COLORS[spec.crown])
+    _face(easel, spec)
+    if spec.shiny:
+        _shine(easel)
+    return easel.finished()
 
 
-class _Easel:
-    """A canvas in units of 1/256 of the picture, scaled towards the middle of its lower edge."""
+def _perch(easel: Easel) -> None:
+    bark, leaf = (122, 84, 54), (92, 168, 74)
+    easel.line(((20, _PERCH + 8), (128, _PERCH), (240, _PERCH + 6)), bark, 9)
+    easel.shape(smooth(((238, 228), (224, 214), (230, 198), (246, 210))), leaf, 1.5)
 
-    def __init__(self, size: int, scale: float) -> None:
-        self.size = size
-        self.unit = size * _DETAIL / 256
-        self.scale = scale
-        self.image = Image.new("RGBA", (size * _DETAIL, size * _DETAIL))
-        self.pen = ImageDraw.Draw(self.image)
 
-    def at(self, point: tuple[float, float]) -> tuple[float, float]:
-        x, y = point
-        return (128 + (x - 128) * self.scale) * self.unit, (248 + (y - 248) * self.scale) * self.unit
+def _legs(easel: Easel, color: RGB) -> None:
+    for x, y in _LEG_TOPS:
+        foot = (x + 4, y + _LEG_DROP)
+        easel.line(((x, y), foot), color, 6)
+        easel.line(((foot[0] - 8, foot[1] + 4), foot, (foot[0] + 10, foot[1] + 4)), color, 5)
 
-    def length(self, units: float) -> int:
-        return max(1, round(units * self.scale * self.unit))
 
-    def mask(self, points: _Points) -> Image.Image:
-        mask = Image.new("L", self.image.size)
-        ImageDraw.Draw(mask).polygon([self.at(point) for point in points], fill=255)
-        return mask
+def _trunk(easel: Easel, spec: BirdSpec) -> None:
+    """Body, belly and head; the belly ends where the body ends, the head overlaps both."""
+    body = smooth(_BODY)
+    easel.shape(body, COLORS[spec.body])
+    if spec.belly != spec.body:
+        patch = ImageChops.multiply(easel.mask(smooth(_BELLY)), easel.mask(body))
+        easel.image.paste((*COLORS[spec.belly], 255), mask=patch)
+    easel.line((*body, body[0], body[1]), edge_color(COLORS[spec.body]), 2.5)
+    x0, y0, x1, y1 = _HEAD_BOX
+    head, center, radius = COLORS[spec.head], ((x0 + x1) / 2, (y0 + y1) / 2), (x1 - x0) / 2
+    easel.disc(center, radius, edge_color(head))
+    easel.disc(center, radius - 2.5, head)
+    if spec.head == spec.body:
+        easel.polygon(smooth(_NECK), head)
 
-    def disc(self, center: tuple[float, float], radius: float, color: RGB) -> None:
-        x, y = self.at(center)
-        r = radius * self.scale * self.unit
-        self.pen.ellipse((x - r, y - r, x + r, y + r), fill=color)
 
-    def line(self, points: _Points, color: RGB, width: float) -> None:
-        self.pen.line(
-            [self.at(point) for point in points], fill=color, width=self.length(width), joint="curve"
+def _wing(easel: Easel, spec: BirdSpec) -> None:
+    wing = COLORS[spec.wing]
+    color = shade(wing, 0.93 if spec.wing == "white" else 0.86) if spec.wing == spec.body else wing
+    points = smooth(_WING)
+    easel.shape(points, color, 3)
+    if spec.striped_wings:
+        bars = Image.new("L", easel.image.size)
+        for ends in _WING_BARS:
+            ImageDraw.Draw(bars).line([easel.at(end) for end in ends], fill=255, width=easel.length(7))
+        stripe = (30, 30, 34) if spec.wing in ("white", "yellow", "pink", "orange") else (250, 250, 250)
+        easel.image.paste((*stripe, 255), mask=ImageChops.multiply(bars, easel.mask(points)))
+    else:
+        for (x0, y0), (x1, y1) in _WING_BARS[1:]:
+            easel.line(((x0 - 16, y0 + 34), (x1 - 26, y1 + 2)), edge_color(color), 2)
+
+
+def _face(easel: Easel, spec: BirdSpec) -> None:
+    beak = _BEAKS[spec.beak_length]
+    easel.shape(beak, COLORS[spec.beak], 2)
+    tip, root = beak[1], (beak[0][0] + 2, (beak[0][1] + beak[2][1]) / 2)
+    easel.line((root, tip), edge_color(COLORS[spec.beak]), 2)
+    if spec.eyering:
+        easel.disc(_EYE, _EYE_RADIUS + 6, COLORS[spec.eyering])
+    elif spec.head == "black":
+        easel.disc(_EYE, _EYE_RADIUS + 2, (120, 120, 126))
+    easel.disc(_EYE, _EYE_RADIUS, (16, 16, 20))
+    easel.disc((_EYE[0] + 2.5, _EYE[1] - 2.5), 2.6, (255, 255, 255))
+
+
+def _shine(easel: Easel) -> None:
+    """Specular highlights: soft streaks of light, and two four-pointed sparkles."""
+    gloss = Image.new("L", easel.image.size)
+    pen = ImageDraw.Draw(gloss)
+    for x0, y0, x1, y1 in ((142, 48, 166, 62), (84, 122, 122, 138), (172, 124, 184, 152)):
+        pen.ellipse((*easel.at((x0, y0)), *easel.at((x1, y1))), fill=245)
+    gloss = gloss.filter(ImageFilter.BoxBlur(easel.length(2)))
+    easel.image.paste((255, 255, 255, 255), mask=gloss)
+    for x, y, r in ((112, 66, 16), (58, 112, 11)):
+        turns = np.arange(8) * np.pi / 4
+        reach = np.where(np.arange(8) % 2, 0.28 * r, r)
+        star = tuple(
+            (x + d * np.cos(turn), y + d * np.sin(turn)) for d, turn in zip(reach, turns, strict=True)
         )
-
-    def shape(self, points: _Points, color: RGB, outline: float = 2.5) -> None:
-        """A filled shape with a darker outline of its own color."""
-        self.pen.polygon([self.at(point) for point in points], fill=color)
-        self.line((*points, points[0], points[1]), _edge(color), outline)
-
-    def draw(self, spec: BirdSpec) -> Image.Image:
-        self._perch()
-        self._legs(COLORS[spec.legs])
-        self.shape(_smooth(_TAIL), shade(COLORS[spec.wing], 0.93))
-        self._trunk(spec)
-        self._wing(spec)
-        if spec.crown:
-            self.shape(_smooth(_CROWN), COLORS[spec.crown])
-        self._face(spec)
-        if spec.shiny:
-            self._shine()
-        return self.image.reduce(_DETAIL)
-
-    def _perch(self) -> None:
-        bark, leaf = (122, 84, 54), (92, 168, 74)
-        self.line(((20, _PERCH + 8), (128, _PERCH), (240, _PERCH + 6)), bark, 9)
-        self.shape(_smooth(((238, 228), (224, 214), (230, 198), (246, 210))), leaf, 1.5)
-
-    def _legs(self, color: RGB) -> None:
-        for x, y in _LEG_TOPS:
-            foot = (x + 4, y + _LEG_DROP)
-            self.line(((x, y), foot), color, 6)
-            self.line(((foot[0] - 8, foot[1] + 4), foot, (foot[0] + 10, foot[1] + 4)), color, 5)
-
-    def _trunk(self, spec: BirdSpec) -> None:
-        """Body, belly and head; the belly ends where the body ends, the head overlaps both."""
-        body = _smooth(_BODY)
-        self.shape(body, COLORS[spec.body])
-        if spec.belly != spec.body:
-            patch = ImageChops.multiply(self.mask(_smooth(_BELLY)), self.mask(body))
-            self.image.paste((*COLORS[spec.belly], 255), mask=patch)
-        self.line((*body, body[0], body[1]), _edge(COLORS[spec.body]), 2.5)
-        x0, y0, x1, y1 = _HEAD_BOX
-        head, center, radius = COLORS[spec.head], ((x0 + x1) / 2, (y0 + y1) / 2), (x1 - x0) / 2
-        self.disc(center, radius, _edge(head))
-        self.disc(center, radius - 2.5, head)
-        if spec.head == spec.body:
-            self.pen.polygon([self.at(point) for point in _smooth(_NECK)], fill=head)
-
-    def _wing(self, spec: BirdSpec) -> None:
-        wing = COLORS[spec.wing]
-        color = shade(wing, 0.93 if spec.wing == "white" else 0.86) if spec.wing == spec.body else wing
-        points = _smooth(_WING)
-        self.shape(points, color, 3)
-        if spec.striped_wings:
-            bars = Image.new("L", self.image.size)
-            for ends in _WING_BARS:
-                ImageDraw.Draw(bars).line([self.at(end) for end in ends], fill=255, width=self.length(7))
-            stripe = (30, 30, 34) if spec.wing in ("white", "yellow", "pink", "orange") else (250, 250, 250)
-            self.image.paste((*stripe, 255), mask=ImageChops.multiply(bars, self.mask(points)))
-        else:
-            for (x0, y0), (x1, y1) in _WING_BARS[1:]:
-                self.line(((x0 - 16, y0 + 34), (x1 - 26, y1 + 2)), _edge(color), 2)
-
-    def _face(self, spec: BirdSpec) -> None:
-        beak = _BEAKS[spec.beak_length]
-        self.shape(beak, COLORS[spec.beak], 2)
-        tip, root = beak[1], (beak[0][0] + 2, (beak[0][1] + beak[2][1]) / 2)
-        self.line((root, tip), _edge(COLORS[spec.beak]), 2)
-        if spec.eyering:
-            self.disc(_EYE, _EYE_RADIUS + 6, COLORS[spec.eyering])
-        elif spec.head == "black":
-            self.disc(_EYE, _EYE_RADIUS + 2, (120, 120, 126))
-        self.disc(_EYE, _EYE_RADIUS, (16, 16, 20))
-        self.disc((_EYE[0] + 2.5, _EYE[1] - 2.5), 2.6, (255, 255, 255))
-
-    def _shine(self) -> None:
-        """Specular highlights: soft streaks of light, and two four-pointed sparkles."""
-        gloss = Image.new("L", self.image.size)
-        pen = ImageDraw.Draw(gloss)
-        for x0, y0, x1, y1 in ((142, 48, 166, 62), (84, 122, 122, 138), (172, 124, 184, 152)):
-            pen.ellipse((*self.at((x0, y0)), *self.at((x1, y1))), fill=245)
-        gloss = gloss.filter(ImageFilter.BoxBlur(self.length(2)))
-        self.image.paste((255, 255, 255, 255), mask=gloss)
-        for x, y, r in ((112, 66, 16), (58, 112, 11)):
-            turns = np.arange(8) * np.pi / 4
-            reach = np.where(np.arange(8) % 2, 0.28 * r, r)
-            star = tuple(
-                (x + d * np.cos(turn), y + d * np.sin(turn)) for d, turn in zip(reach, turns, strict=True)
-            )
-            self.shape(star, (255, 250, 214), 1.2)
-
-
-def _edge(color: RGB) -> RGB:
-    """The outline of an area: darker, but lighter around black, so that it stays visible on either side."""
-    return shade(color, 1.35) if sum(color) < 150 else shade(color, 0.62)
+        easel.shape(star, (255, 250, 214), 1.2)
