@@ -37,15 +37,20 @@ def plain(color: str = "white", said: bool = False) -> Background:
     return {"kind": "plain", "color": color, "said": said}
 
 
+def choose_plain(rng: np.random.Generator, small: bool, colors: Set[str | None] = frozenset()) -> Background:
+    """An unmentioned tint on which things of these colors are seen: the first such tint in the small world."""
+    tints = [name for name in PALE if not (name == "white" and "white" in colors)]
+    return plain(tints[0] if small or rng.random() < 0.5 else str(rng.choice(tints)))
+
+
 def choose(rng: np.random.Generator, small: bool, colors: Set[str | None] = frozenset()) -> Background:
     """A background on which things of these colors are seen: mostly white in the small world."""
-    tints = [name for name in PALE if not (name == "white" and "white" in colors)]
     places = [name for name in PLACES if _HIDDEN.get(name) not in colors]
     roll = rng.random()
     if roll < 0.62:
-        return plain(tints[0] if small or rng.random() < 0.5 else str(rng.choice(tints)))
+        return choose_plain(rng, small, colors)
     if roll < 0.72:
-        return plain(str(rng.choice([name for name in tints if name != "white"])), said=True)
+        return plain(str(rng.choice([name for name in PALE if name != "white"])), said=True)
     if roll < 0.80:
         color = str(rng.choice([name for name in PALE if name not in ("white", "gray")]))
         return {"kind": "gradient", "color": color, "said": small or rng.random() < 0.5}

@@ -78,7 +78,8 @@ def recolor(drawing: Image.Image, color: RGB) -> Image.Image:
     target = np.array(color, np.float32)
     dark = np.clip(relative, 0.0, 1.0)[..., None]
     bright = np.clip((relative - 1.0) * 0.7, 0.0, 0.75)[..., None]
-    painted = target * (0.12 + 0.88 * dark)
+    deep = target * 0.12 if target.max() > 80 else target + 70.0  # in a black drawing the dark lines turn gray
+    painted = deep + (target - deep) * dark
     painted += (255.0 - painted) * bright
     keep = _accents(rgb, visible)[..., None]
     result = np.concatenate([np.where(keep, rgb, painted), alpha[..., None]], axis=-1)

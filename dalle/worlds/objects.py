@@ -5,7 +5,8 @@ from typing import ClassVar
 import numpy as np
 
 from dalle.worlds import backgrounds
-from dalle.worlds.scene import Facts, Family, Stage, describe, thing
+from dalle.worlds.colors import COLORS
+from dalle.worlds.scene import Facts, Family, Stage, Thing, describe, thing
 from dalle.worlds.vocabulary import say, say_color, say_plural
 from dalle.worlds.words import NUMBERS, article
 
@@ -38,15 +39,28 @@ class SingleObject(Family):
 
     def caption(self, facts: Facts, rng: np.random.Generator) -> str:
         (item,) = facts["things"]
-        if facts["size"]:
-            item = {**item, "size": str(rng.choice(SIZES[facts["size"]]))}
         place = backgrounds.phrase(facts["background"], rng)
         if rng.random() < 0.2:
-            return describe(item, rng, with_article=False) + place
+            return describe(self._sized(facts, rng), rng, with_article=False) + place
         start = opening(rng)
-        if item["color"] and not item.get("size") and rng.random() < 0.08:
+        if item["color"] and not facts["size"] and rng.random() < 0.08:
             return f"{start}{article(say(item['noun'], rng))} that is {say_color(item['color'], rng)}{place}"
-        return start + describe(item, rng) + place
+        return start + self.phrase(facts, rng)
+
+    def phrase(self, facts: Facts, rng: np.random.Generator) -> str:
+        """'a tiny blue strawberry in the snow'."""
+        return describe(self._sized(facts, rng), rng) + backgrounds.phrase(facts["background"], rng)
+
+    def _sized(self, facts: Facts, rng: np.random.Generator) -> Thing:
+        (item,) = facts["things"]
+        return {**item, "size": str(rng.choice(SIZES[facts["size"]]))} if facts["size"] else item
+
+    def twist(self, facts: Facts, rng: np.random.Generator) -> Facts | None:
+        (item,) = facts["things"]
+        if item["color"] is None:
+            return None
+        other = str(rng.choice([color for color in COLORS if color != item["color"]]))
+        return {**facts, "things": [{**item, "color": other}]}
 
 
 def layout(count: int) -> tuple[int, list[tuple[int, int]]]:

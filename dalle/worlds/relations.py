@@ -92,20 +92,25 @@ class Relation(Family):
             return [inner, outer] if inner != outer else ["dog", outer]
         return stage.pick_distinct((*stage.vocabulary.nouns, *stage.vocabulary.shapes), 2)
 
-    def draw(self, facts: Facts, rng: np.random.Generator) -> Image.Image:
+    def draw(self, facts: Facts) -> Image.Image:
         first, second = facts["things"]
         back_to_front = [first, second] if facts["relation"] == "behind" else [second, first]
         return draw_scene({**facts, "things": back_to_front})
 
     def caption(self, facts: Facts, rng: np.random.Generator) -> str:
+        start = opening(rng)
+        return start + self.phrase(facts, rng, verb=not start and rng.random() < 0.15)
+
+    def phrase(self, facts: Facts, rng: np.random.Generator, verb: bool = False) -> str:
+        """'a dog to the left of a cat'; with a verb, 'a dog is to the left of a cat'."""
         first, second = (describe(item, rng) for item in facts["things"])
         relation = facts["relation"]
         if relation in INVERSE and rng.random() < 0.15:
             first, second, relation = second, first, INVERSE[relation]
         wording = RELATIONS[relation][0] if rng.random() < 0.5 else str(rng.choice(RELATIONS[relation]))
-        verb = "is " if rng.random() < 0.15 else ""
-        start = "" if verb else opening(rng)
-        return f"{start}{first} {verb}{wording} {second}{backgrounds.phrase(facts['background'], rng)}"
+        if verb:
+            wording = f"is {wording}"
+        return f"{first} {wording} {second}{backgrounds.phrase(facts['background'], rng)}"
 
     def twist(self, facts: Facts, rng: np.random.Generator) -> Facts | None:
         swapped = swap_colors(facts["things"])

@@ -75,9 +75,18 @@ class Stage:
         moved = value + int(self.rng.integers(-spread, spread + 1))
         return round(moved / self.lattice) * self.lattice
 
+    def grain(self) -> int:
+        """Seeds the texture of a style or surface: one texture for all in the small world."""
+        return 0 if self.small else int(self.rng.integers(1, 1000))
+
     def background(self, *things: Thing) -> backgrounds.Background:
         """A background that no thing on it vanishes into."""
         return backgrounds.choose(self.rng, self.small, {item["color"] for item in things})
+
+
+    def plain_background(self, *things: Thing) -> backgrounds.Background:
+        """A tint that no caption mentions: in the small world white, or blue behind white things."""
+        return backgrounds.choose_plain(self.rng, self.small, {item["color"] for item in things})
 
 
 def thing(noun: str, center: tuple[int, int], side: int, color: str | None = None, **more: Any) -> Thing:
@@ -90,6 +99,12 @@ def thing(noun: str, center: tuple[int, int], side: int, color: str | None = Non
 def moved(item: Thing, dx: int, dy: int) -> Thing:
     x0, y0, x1, y1 = item["box"]
     return {**item, "box": (x0 + dx, y0 + dy, x1 + dx, y1 + dy)}
+
+
+def enlarged(item: Thing, side: int) -> Thing:
+    """The same thing in the middle of the canvas, its longer side `side` pixels."""
+    kept = {key: value for key, value in item.items() if key not in ("noun", "color", "box")}
+    return thing(item["noun"], (SIDE // 2, SIDE // 2), side, item["color"], **kept)
 
 
 def describe(item: Thing, rng: np.random.Generator, with_article: bool = True) -> str:
@@ -137,13 +152,18 @@ class Family(ABC):
     def caption(self, facts: Facts, rng: np.random.Generator) -> str:
         """One of the true sentences about these facts."""
 
-    def draw(self, facts: Facts, rng: np.random.Generator) -> Image.Image:
-        """An RGB picture of SIDE x SIDE."""
+    def draw(self, facts: Facts) -> Image.Image:
+        """An RGB picture of SIDE x SIDE, which the facts decide completely."""
         return draw_scene(facts)
 
     def twist(self, facts: Facts, rng: np.random.Generator) -> Facts | None:
         """Facts that use the same words and are false of this picture; None where there are none."""
         return None
+
+    def negative(self, facts: Facts, rng: np.random.Generator) -> str | None:
+        """A caption of the same words that is false of this picture; None where there is none."""
+        twisted = self.twist(facts, rng)
+        return None if twisted is None else self.caption(twisted, rng)
 
     def combinations(self, facts: Facts) -> list[Combination]:
         """The combinations of words this picture teaches, for the held-out split."""

@@ -18,7 +18,7 @@ def _hash(words: Iterable[str]) -> int:
 
 def is_held_out(combination: Combination) -> bool:
     """Whether training must never show this combination of words."""
-    return _hash(("held out", *combination)) % 10 == 0
+    return _hash(("test", *combination)) % 10 == 0
 
 
 def unseen(nouns: Iterable[str], protected: Iterable[str]) -> frozenset[str]:

@@ -8,7 +8,7 @@ from PIL import Image
 
 from dalle.errors import WorldError
 from dalle.worlds.backgrounds import SIDE
-from dalle.worlds.catalog import FAMILIES
+from dalle.worlds.families import FAMILIES
 from dalle.worlds.scene import Example, Facts, Family, Stage
 from dalle.worlds.split import is_held_out
 from dalle.worlds.vocabulary import vocabulary
@@ -75,7 +75,7 @@ class World:
         family = self._families[int(rng.choice(len(self._families), p=self._shares))]
         facts = self._plan(family, Stage(rng, self.vocabulary, self.config.lattice))
         caption = family.caption(facts, rng)
-        picture = family.draw(facts, rng)
+        picture = family.draw(facts)
         if self.config.size != SIDE:
             picture = picture.resize((self.config.size, self.config.size), Image.Resampling.LANCZOS)
         return Example(picture, caption, family.name, facts)
@@ -107,6 +107,4 @@ def reword(example: Example, rng: np.random.Generator) -> str:
 
 def negative_caption(example: Example, rng: np.random.Generator) -> str | None:
     """A caption made of the same words that is false of this picture; None where there is none."""
-    family = FAMILIES[example.family]
-    twisted = family.twist(example.facts, rng)
-    return None if twisted is None else family.caption(twisted, rng)
+    return FAMILIES[example.family].negative(example.facts, rng)

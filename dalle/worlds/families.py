@@ -1,8 +1,13 @@
 """All families of pictures, by name."""
 
+from dalle.worlds.birdwatching import Bird
+from dalle.worlds.blends import InShapeOf, MadeOf
+from dalle.worlds.media import Dated, Styled
 from dalle.worlds.objects import Count, SingleObject
+from dalle.worlds.panels import TwoPanel
 from dalle.worlds.relations import Relation, Row, Stack
 from dalle.worlds.scene import Family
+from dalle.worlds.wearing import Wearing
 
 FAMILIES: dict[str, Family] = {
     family.name: family
@@ -12,5 +17,12 @@ FAMILIES: dict[str, Family] = {
         Relation(),
         Row(),
         Stack(),
+        Wearing(),
+        MadeOf(),
+        InShapeOf(),
+        Styled(),
+        Dated(),
+        Bird(),
+        TwoPanel(),
     )
 }
