@@ -1,0 +1,94 @@
+"""Templates: what they render, and that the shipped ones say what the training world says."""
+
+import re
+
+import numpy as np
+import pytest
+
+from dalle.errors import SettingError
+from dalle.prompts import Template, templates
+
+WALK = Template(
+    "walk",
+    "A walk",
+    "composition",
+    "{a} {color} {animal} walks. the {animal} meets {a} {other}.",
+    {"color": ("orange", "red"), "animal": ("owl", "cat"), "other": ("unicorn", "egg")},
+)
+
+
+def test_defaults_are_the_first_options():
+    assert WALK.render() == "an orange owl walks. the owl meets a unicorn."
+
+
+def test_a_slot_that_stands_twice_is_one_slot():
+    assert WALK.render({"animal": "fox"}) == "an orange fox walks. the fox meets a unicorn."
+    assert [field.name for field in WALK.fields()] == ["color", "animal", "other"]
+
+
+@pytest.mark.parametrize(
+    ("values", "start"),
+    [
+        ({"color": "red"}, "a red owl walks."),
+        ({"color": ""}, "an owl walks."),
+        ({"color": "  very   tiny "}, "a very tiny owl walks."),
+        ({"color": "an apple-green"}, "an apple-green owl walks."),
+        ({"color": "", "animal": "An Emu"}, "an Emu walks. the Emu meets"),
+        ({"color": "{animal} 🦆"}, "a {animal} 🦆 owl walks."),
+        ({"color": "\0"}, "an owl walks."),
+    ],
+)
+def test_free_text_agrees_with_its_article(values, start):
+    assert WALK.render(values).startswith(start)
+
+
+def test_an_empty_sentence_renders_without_a_stray_article_crash():
+    assert Template("t", "T", "f", "{a} {x}", {"x": ("cat",)}).render({"x": ""}) == "a"
+
+
+def test_an_unknown_slot_is_named():
+    with pytest.raises(SettingError, match="no slot named size"):
+        WALK.render({"size": "tiny"})
+
+
+def test_fields_carry_labels_and_options():
+    (field,) = Template("t", "T", "f", "{second_color}", {"second_color": ("red", "blue")}).fields()
+    assert (field.label, field.options) == ("second color", ("red", "blue"))
+
+
+@pytest.mark.parametrize("template", templates(), ids=lambda t: t.id)
+def test_shipped_templates_are_whole(template):
+    assert {field.name for field in template.fields()} == set(template.slots)
+    assert all(len(options) == len(set(options)) > 1 for options in template.slots.values())
+    for name, options in template.slots.items():
+        for option in options:
+            sentence = template.render({name: option})
+            assert option in sentence and not re.search(r"[{}\0]|  |\ba [aeio]|\ban [^aeiou]", sentence), (
+                sentence
+            )
+
+
+def test_ids_differ_and_every_family_has_several_templates():
+    families = [template.family for template in templates()]
+    assert len({template.id for template in templates()}) == len(families)
+    assert all(families.count(family) >= 3 for family in ("composition", "time", "image-to-image"))
+    assert {t.family for t in templates() if t.needs_picture} == {"image-to-image"}
+
+
+def test_templates_use_only_words_that_the_training_world_says():
+    from dalle.worlds.families import FAMILIES
+    from dalle.worlds.scene import Stage
+    from dalle.worlds.vocabulary import vocabulary
+
+    rng = np.random.default_rng(0)
+    stage = Stage(rng, vocabulary("small"), 1)
+    captions = (family.caption(family.plan(stage), rng) for family in FAMILIES.values() for _ in range(400))
+    said = {word for caption in captions for word in re.findall(r"[\w-]+", caption)}
+    asked = {
+        word: template.id
+        for template in templates()
+        for name, options in template.slots.items()
+        for option in options
+        for word in re.findall(r"[\w-]+", template.render({name: option}))
+    }
+    assert {word: where for word, where in asked.items() if word not in said} == {}
