@@ -7,7 +7,7 @@ A background is a small dictionary, so that it can stand in an example's facts:
 """
 
 from collections.abc import Mapping, Set
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,7 @@ def plain(color: str = "white", said: bool = False) -> Background:
 
 
 def choose_plain(rng: np.random.Generator, small: bool, colors: Set[str | None] = frozenset()) -> Background:
-    """An unmentioned tint on which things of these colors are seen: the first such tint in the small world."""
+    """An unmentioned tint that shows things of these colors: the first such tint in the small world."""
     tints = [name for name in PALE if not (name == "white" and "white" in colors)]
     return plain(tints[0] if small or rng.random() < 0.5 else str(rng.choice(tints)))
 
@@ -84,7 +84,7 @@ def _vertical(top: tuple[int, int, int], bottom: tuple[int, int, int], height: i
     return Image.fromarray(ramp.round().astype(np.uint8))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _gradient(color: str) -> Image.Image:
     tint = np.array(PALE[color], np.float64)
     deep = tuple(int(c) for c in 255 - (255 - tint) * 2.6)

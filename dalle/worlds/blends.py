@@ -7,29 +7,58 @@ import numpy as np
 from dalle.worlds import backgrounds
 from dalle.worlds.objects import opening
 from dalle.worlds.scene import Facts, Family, Stage, describe, thing
-from dalle.worlds.sprites import POLYGONS
 from dalle.worlds.split import Combination
+from dalle.worlds.sprites import POLYGONS
 from dalle.worlds.vocabulary import ANIMALS, FOODS, THINGS, say, say_plural
 from dalle.worlds.words import article
 
 _SIDE = 192
 MATERIALS = (
-    "violin", "strawberry", "pizza", "banana", "avocado", "apple", "lemon", "watermelon", "flower", "star", "heart",
-    "mushroom", "carrot", "cherry", "burger", "car", "clock", "cactus", "book", "key",
+    "violin", "strawberry", "pizza", "banana", "avocado", "apple", "lemon", "watermelon", "flower",
+    "star", "heart", "mushroom", "carrot", "cherry", "burger", "car", "clock", "cactus", "book", "key",
 )  # fmt: skip
-OUTLINES = ("heart", "star", "avocado", "apple", "mushroom", "strawberry", "banana", "house", "cat", "fish", "cactus")
-PRODUCTS = ("clock", "chair", "lamp", "teapot", "television", "phone", "radio", "camera", "car", "pizza", "cake", "book")
+OUTLINES = (
+    "heart",
+    "star",
+    "avocado",
+    "apple",
+    "mushroom",
+    "strawberry",
+    "banana",
+    "house",
+    "cat",
+    "fish",
+    "cactus",
+)
+PRODUCTS = (
+    "clock",
+    "chair",
+    "lamp",
+    "teapot",
+    "television",
+    "phone",
+    "radio",
+    "camera",
+    "car",
+    "pizza",
+    "cake",
+    "book",
+)
 
 
 class MadeOf(Family):
-    """"a snail made of violin. a snail with the texture of a violin"."""
+    """ "a snail made of violin. a snail with the texture of a violin"."""
 
     name: ClassVar[str] = "made_of"
     weight: ClassVar[float] = 2.5
 
     def plan(self, stage: Stage) -> Facts:
         words = stage.vocabulary
-        bodies = (*words.among(ANIMALS + FOODS + THINGS), *words.shapes) if stage.small else (*words.nouns, *words.shapes)
+        bodies = (
+            (*words.among(ANIMALS + FOODS + THINGS), *words.shapes)
+            if stage.small
+            else (*words.nouns, *words.shapes)
+        )
         materials = words.among(MATERIALS) if stage.small or stage.chance(0.5) else words.nouns
         material = stage.pick(materials)
         noun = stage.pick([body for body in bodies if body != material])
@@ -64,7 +93,7 @@ class MadeOf(Family):
 
 
 class InShapeOf(Family):
-    """"a clock in the shape of a heart", "a pentagon green clock"."""
+    """ "a clock in the shape of a heart", "a pentagon green clock"."""
 
     name: ClassVar[str] = "in_shape_of"
     weight: ClassVar[float] = 1.5
@@ -89,7 +118,9 @@ class InShapeOf(Family):
             f"{body} in the form of {article(shape)}{place}",
         ]
         if item["outline"] in POLYGONS:
-            sentences.append(f"{article(_ADJECTIVES[shape])} {describe(item, rng, with_article=False)}{place}")
+            sentences.append(
+                f"{article(_ADJECTIVES[shape])} {describe(item, rng, with_article=False)}{place}"
+            )
         return opening(rng) + str(rng.choice(sentences))
 
     def twist(self, facts: Facts, rng: np.random.Generator) -> Facts | None:

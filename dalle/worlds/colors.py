@@ -65,7 +65,7 @@ def shade(color: RGB, factor: float) -> RGB:
 def recolor(drawing: Image.Image, color: RGB) -> Image.Image:
     """An RGBA drawing in another color: shading stays, and so do small parts of a clearly different hue.
 
-    Brightness relative to the drawing's median decides the shade, so that the typical pixel gets exactly `color`.
+    Brightness relative to the drawing's median decides the shade: the typical pixel gets exactly `color`.
     A strawberry's leaves (hue far from the body's, a small share of it) keep their own color.
     """
     pixels = np.asarray(drawing, np.float32)  # (H, W, 4)
@@ -78,7 +78,9 @@ def recolor(drawing: Image.Image, color: RGB) -> Image.Image:
     target = np.array(color, np.float32)
     dark = np.clip(relative, 0.0, 1.0)[..., None]
     bright = np.clip((relative - 1.0) * 0.7, 0.0, 0.75)[..., None]
-    deep = target * 0.12 if target.max() > 80 else target + 70.0  # in a black drawing the dark lines turn gray
+    deep = (
+        target * 0.12 if target.max() > 80 else target + 70.0
+    )  # in a black drawing the dark lines turn gray
     painted = deep + (target - deep) * dark
     painted += (255.0 - painted) * bright
     keep = _accents(rgb, visible)[..., None]
@@ -87,7 +89,7 @@ def recolor(drawing: Image.Image, color: RGB) -> Image.Image:
 
 
 def _accents(rgb: np.ndarray, visible: np.ndarray) -> np.ndarray:
-    """Mask (H, W) of saturated pixels far in hue from the rest, empty when they are more than a quarter of it."""
+    """Mask (H, W) of vivid pixels far in hue from the rest; empty when they are more than a quarter of it."""
     hue, saturation = _hue_saturation(rgb)
     vivid = visible & (saturation > 0.35) & (rgb.max(-1) > 60)
     if vivid.sum() < 0.2 * visible.sum():
@@ -104,7 +106,9 @@ def _hue_saturation(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     high, low = rgb.max(-1), rgb.min(-1)
     spread = np.maximum(high - low, 1e-6)
     r, g, b = rgb[..., 0], rgb[..., 1], rgb[..., 2]
-    hue = np.where(high == r, (g - b) / spread % 6, np.where(high == g, (b - r) / spread + 2, (r - g) / spread + 4))
+    hue = np.where(
+        high == r, (g - b) / spread % 6, np.where(high == g, (b - r) / spread + 2, (r - g) / spread + 4)
+    )
     return hue / 6, spread / np.maximum(high, 1.0)
 
 

@@ -7,6 +7,7 @@ from dalle.worlds.objects import Count, SingleObject
 from dalle.worlds.panels import TwoPanel
 from dalle.worlds.relations import Relation, Row, Stack
 from dalle.worlds.scene import Family
+from dalle.worlds.signs import Pictured, Written
 from dalle.worlds.wearing import Wearing
 
 FAMILIES: dict[str, Family] = {
@@ -20,6 +21,8 @@ FAMILIES: dict[str, Family] = {
         Wearing(),
         MadeOf(),
         InShapeOf(),
+        Pictured(),
+        Written(),
         Styled(),
         Dated(),
         Bird(),

@@ -1,11 +1,11 @@
 """Finding the fonts the world is drawn with: one color emoji font and a few text faces.
 
-Folders are searched in order: those in the environment variable `DALLE_FONTS` (separated like `PATH`), then the
-usual ones of Linux, macOS and a user's home.
+Folders are searched in order: those in the environment variable `DALLE_FONTS` (separated like `PATH`), then
+the usual ones of Linux, macOS and a user's home.
 """
 
 import os
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from PIL import ImageFont
@@ -34,7 +34,7 @@ def _folders() -> list[Path]:
     return [*named, home / ".fonts", home / ".local/share/fonts", *map(Path, usual)]
 
 
-@lru_cache(maxsize=None)
+@cache
 def find(file: str) -> Path:
     """The path of a font file. Raises `WorldError` where no folder holds it."""
     for folder in _folders():
@@ -48,7 +48,7 @@ def find(file: str) -> Path:
     )
 
 
-@lru_cache(maxsize=None)
+@cache
 def emoji_font() -> ImageFont.FreeTypeFont:
     """The color emoji font at its one strike."""
     return ImageFont.truetype(find(EMOJI_FILE), STRIKE)

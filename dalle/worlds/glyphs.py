@@ -1,13 +1,13 @@
 """The catalogue of nameable glyphs, and drawing one.
 
-Names come from the `emoji` package, cleaned up by `NAMES` so that they read like nouns; skin tones, flags, keycaps,
-gendered doubles and clock hands are left out.
+Names come from the `emoji` package, cleaned up by `NAMES` so that they read like nouns; skin tones, flags,
+keycaps, gendered doubles and clock hands are left out.
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import emoji
 from PIL import Image, ImageDraw
@@ -106,7 +106,7 @@ NAMES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Glyph:
-    """A picture of the font: `noun` is its one name in facts, `synonyms` are other words for it in captions."""
+    """A picture of the font: `noun` is its one name in facts, captions may also use its `synonyms`."""
 
     noun: str
     character: str
@@ -126,19 +126,24 @@ def _is_nameable(character: str, name: str, status: int) -> bool:
     code_points = [ord(point) for point in character]
     return (
         status == emoji.STATUS["fully_qualified"]
-        and not any(0x1F3FB <= code <= 0x1F3FF or 0x1F1E6 <= code <= 0x1F1FF or code > 0xE0000 for code in code_points)
+        and not any(
+            0x1F3FB <= code <= 0x1F3FF or 0x1F1E6 <= code <= 0x1F1FF or code > 0xE0000 for code in code_points
+        )
         and (name in _KEPT or name in NAMES or _SKIPPED.match(name) is None)
     )
 
 
-@lru_cache(maxsize=None)
+@cache
 def catalogue() -> Mapping[str, Glyph]:
     """All glyphs the installed font can draw, by noun, in a fixed order."""
     font = emoji_font()
     glyphs: dict[str, Glyph] = {}
     for character, data in emoji.EMOJI_DATA.items():
         name = data["en"].strip(":")
-        if _is_nameable(character, name, data["status"]) and font.getbbox(character)[3] > font.getbbox(character)[1]:
+        if (
+            _is_nameable(character, name, data["status"])
+            and font.getbbox(character)[3] > font.getbbox(character)[1]
+        ):
             noun, *synonyms = _nouns(name)
             glyphs.setdefault(noun, Glyph(noun, character, tuple(synonyms)))
     return dict(sorted(glyphs.items()))

@@ -11,7 +11,7 @@ _RESOLUTION = 192
 
 
 def textured(body: Image.Image, material: Image.Image) -> Image.Image:
-    """`body` filled with many small copies of `material`; the body's light and shade stay. RGBA in and out."""
+    """`body` filled with small copies of `material`; the body's light and shade stay. RGBA in and out."""
     body = _scaled(body, _RESOLUTION)
     fill = _tiling(body.size, material)
     pixels = np.asarray(body, np.float32)
@@ -25,7 +25,7 @@ def textured(body: Image.Image, material: Image.Image) -> Image.Image:
 
 
 def shaped(content: Image.Image, mold: Image.Image) -> Image.Image:
-    """`content` in the outline of `mold`: the mold's silhouette in the content's color, the content inside it."""
+    """`content` in the outline of `mold`: a silhouette in the content's color, and the content inside it."""
     mold = _scaled(mold, _RESOLUTION)
     color = typical_color(content)
     silhouette = mold.getchannel("A").point(lambda a: 255 if a > 96 else 0)
@@ -48,10 +48,8 @@ def polygon(sides: int) -> Image.Image:
     """A regular polygon, standing on a side, as a black RGBA drawing."""
     middle, radius = _RESOLUTION / 2, _RESOLUTION / 2 - 4
     turn = math.pi / 2 + math.pi / sides
-    corners = [
-        (middle + radius * math.cos(turn + 2 * math.pi * k / sides), middle + radius * math.sin(turn + 2 * math.pi * k / sides))
-        for k in range(sides)
-    ]  # fmt: skip
+    angles = [turn + 2 * math.pi * corner / sides for corner in range(sides)]
+    corners = [(middle + radius * math.cos(angle), middle + radius * math.sin(angle)) for angle in angles]
     image = Image.new("RGBA", (_RESOLUTION, _RESOLUTION))
     ImageDraw.Draw(image).polygon(corners, fill=(0, 0, 0, 255))
     return image
@@ -79,7 +77,9 @@ def _outlined(drawing: Image.Image, color: RGB, width: int = 5) -> Image.Image:
     silhouette = drawing.getchannel("A")
     padded = Image.new("L", (drawing.width + 2 * width, drawing.height + 2 * width))
     padded.paste(silhouette, (width, width))
-    core = padded.filter(ImageFilter.MinFilter(width)).crop((width, width, width + drawing.width, width + drawing.height))
+    core = padded.filter(ImageFilter.MinFilter(width)).crop(
+        (width, width, width + drawing.width, width + drawing.height)
+    )
     rim = ImageChops.subtract(silhouette, core)
     result = drawing.copy()
     result.paste((*shade(color, 0.45), 255), mask=rim)

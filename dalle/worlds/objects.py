@@ -10,7 +10,10 @@ from dalle.worlds.scene import Facts, Family, Stage, Thing, describe, thing
 from dalle.worlds.vocabulary import say, say_color, say_plural
 from dalle.worlds.words import NUMBERS, article
 
-SIZES: dict[str, tuple[str, ...]] = {"small": ("small", "tiny", "little"), "large": ("large", "big", "huge", "giant")}
+SIZES: dict[str, tuple[str, ...]] = {
+    "small": ("small", "tiny", "little"),
+    "large": ("large", "big", "huge", "giant"),
+}
 _SIDES = {None: 160, "small": 80, "large": 224}
 _OPENINGS = ("an illustration of ", "a picture of ", "a drawing of ", "an image of ", "an emoji of ")
 
@@ -21,7 +24,7 @@ def opening(rng: np.random.Generator) -> str:
 
 
 class SingleObject(Family):
-    """"a blue strawberry", "a tiny dog on the beach", "red bird"."""
+    """ "a blue strawberry", "a tiny dog on the beach", "red bird"."""
 
     name: ClassVar[str] = "object"
     weight: ClassVar[float] = 5.0
@@ -78,17 +81,23 @@ def layout(count: int) -> tuple[int, list[tuple[int, int]]]:
 
 
 class Count(Family):
-    """"three pizzas", "a collection of seven blue stars"."""
+    """ "three pizzas", "a collection of seven blue stars"."""
 
     name: ClassVar[str] = "count"
     weight: ClassVar[float] = 2.5
 
     def plan(self, stage: Stage) -> Facts:
-        noun, color, count = stage.pick(stage.vocabulary.nouns), stage.color(0.4), int(stage.rng.integers(1, 10))
+        noun, color, count = (
+            stage.pick(stage.vocabulary.nouns),
+            stage.color(0.4),
+            int(stage.rng.integers(1, 10)),
+        )
         side, centers = layout(count)
         side = side if stage.small else side - int(stage.rng.integers(0, side // 4))
         spread = 0 if stage.small else 6
-        things = [thing(noun, (stage.vary(x, spread), stage.vary(y, spread)), side, color) for x, y in centers]
+        things = [
+            thing(noun, (stage.vary(x, spread), stage.vary(y, spread)), side, color) for x, y in centers
+        ]
         return {"things": things, "count": count, "background": stage.background(*things)}
 
     def caption(self, facts: Facts, rng: np.random.Generator) -> str:
@@ -103,5 +112,3 @@ class Count(Family):
     def twist(self, facts: Facts, rng: np.random.Generator) -> Facts:
         others = [count for count in range(1, 10) if count != facts["count"]]
         return {**facts, "count": int(rng.choice(others))}
-
-

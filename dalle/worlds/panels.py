@@ -28,7 +28,7 @@ SYMBOLS = ("heart", "star", "flower", "moon", "sun")
 
 @dataclass(frozen=True)
 class Change:
-    """What happens between the panels: `kind` is a key of `CHANGES`, `value` says which color, style, thing…"""
+    """What happens between the panels: `kind` is a key of `CHANGES`, `value` a color, style, noun…"""
 
     kind: str
     value: str = ""
@@ -36,7 +36,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Rule:
-    """One kind of change: its `values`, its wordings (`{it}` is the noun, `{x}` the value said), and how to draw it."""
+    """One kind of change: its `values`, its wordings (`{x}` is the value said), and how to draw it."""
 
     values: tuple[str, ...]
     wordings: tuple[str, ...]
@@ -137,34 +137,52 @@ _COLORS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown"
 CHANGES: dict[str, Rule] = {
     "color": Rule(
         _COLORS,
-        ("colored {x} on the bottom", "in {x} on the bottom", "but {x} on the bottom", "colored {x} on the bottom"),
+        (
+            "colored {x} on the bottom",
+            "in {x} on the bottom",
+            "but {x} on the bottom",
+            "colored {x} on the bottom",
+        ),
         _colored,
         weight=3.0,
     ),
     "style": Rule(tuple(STYLES), ("{x} on the bottom",), _styled, weight=2.5),
-    "upside down": Rule(("",), ("upside down on the bottom", "reflected upside-down on the bottom"), _upside_down),
-    "mirrored": Rule(("",), ("mirrored on the bottom", "facing the other way on the bottom"), _mirrored, weight=0.6),
+    "upside down": Rule(
+        ("",), ("upside down on the bottom", "reflected upside-down on the bottom"), _upside_down
+    ),
+    "mirrored": Rule(
+        ("",), ("mirrored on the bottom", "facing the other way on the bottom"), _mirrored, weight=0.6
+    ),
     "tiny": Rule(("",), ("tiny on the bottom", "but very small on the bottom"), _tiny, weight=0.8),
     "close-up": Rule(
         ("",), ("in extreme close-up view on the bottom", "in close-up on the bottom"), _close_up, weight=0.8
     ),
     "wearing": Rule(
-        WORN, ("wearing {x} on the bottom", "with {x} on the bottom", "wearing {x} on the bottom"), _wearing, weight=2.0
+        WORN,
+        ("wearing {x} on the bottom", "with {x} on the bottom", "wearing {x} on the bottom"),
+        _wearing,
+        weight=2.0,
     ),
-    "symbol": Rule(SYMBOLS, ("with {x} on it on the bottom", "with {x} on the bottom"), _with_symbol, weight=1.2),
-    "pattern": Rule(PATTERNS, ("with {x} on the bottom", "with {x} on it on the bottom"), _patterned, weight=1.0),
+    "symbol": Rule(
+        SYMBOLS, ("with {x} on it on the bottom", "with {x} on the bottom"), _with_symbol, weight=1.2
+    ),
+    "pattern": Rule(
+        PATTERNS, ("with {x} on the bottom", "with {x} on it on the bottom"), _patterned, weight=1.0
+    ),
     "material": Rule(
         ("strawberry", "pizza", "banana", "star", "flower", "heart", "lemon", "watermelon"),
         ("made of {x} on the bottom",),
         _made_of,
         weight=1.2,
     ),
-    "stamp": Rule(("",), ("on a postage stamp on the bottom", "as a postage stamp on the bottom"), _stamped, weight=1.0),
+    "stamp": Rule(
+        ("",), ("on a postage stamp on the bottom", "as a postage stamp on the bottom"), _stamped, weight=1.0
+    ),
 }
 
 
 class TwoPanel(Family):
-    """"the exact same teapot on the top with a heart on the bottom": two panels of 256 x 128."""
+    """ "the exact same teapot on the top with a heart on the bottom": two panels of 256 x 128."""
 
     name: ClassVar[str] = "two_panel"
     weight: ClassVar[float] = 4.0
@@ -201,7 +219,8 @@ class TwoPanel(Family):
         end = str(rng.choice(CHANGES[change.kind].wordings)).format(x=_said(change, rng))
         if rng.random() < 0.12:
             short = end.removesuffix(" on the bottom")
-            return f"2 panel image of the exact same {noun}. on the top, the {noun}. on the bottom, the {noun} {short}."
+            panels = f"on the top, the {noun}. on the bottom, the {noun} {short}."
+            return f"2 panel image of the exact same {noun}. {panels}"
         return f"the exact same {noun} on the top {end}"
 
     def twist(self, facts: Facts, rng: np.random.Generator) -> Facts:

@@ -1,5 +1,6 @@
 """Families of several objects: where they stand to each other, rows of them, and stacks of blocks."""
 
+from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
@@ -29,7 +30,19 @@ INVERSE = {
     "in front of": "behind",
     "behind": "in front of",
 }
-CONTAINERS = ("house", "cup", "television", "heart", "book", "cube", "car", "boat", "moon", "computer", "star")
+CONTAINERS = (
+    "house",
+    "cup",
+    "television",
+    "heart",
+    "book",
+    "cube",
+    "car",
+    "boat",
+    "moon",
+    "computer",
+    "star",
+)
 
 
 def arrange(relation: str, first: Thing, second: Thing, stage: Stage) -> tuple[Thing, Thing]:
@@ -67,7 +80,7 @@ def _pair_sides(relation: str, stage: Stage) -> tuple[int, int]:
 
 
 class Relation(Family):
-    """"a dog to the left of a cat", "a red cube on top of a blue cube"."""
+    """ "a dog to the left of a cat", "a red cube on top of a blue cube"."""
 
     name: ClassVar[str] = "relation"
     weight: ClassVar[float] = 5.0
@@ -76,13 +89,19 @@ class Relation(Family):
         relation = stage.pick(tuple(RELATIONS))
         nouns = self._nouns(relation, stage)
         colored = nouns[0] == nouns[1] or stage.chance(0.55)
-        colors = stage.pick_distinct(stage.vocabulary.colors, 2) if colored else [None, None]
+        colors: list[str | None] = [None, None]
+        if colored:
+            colors = [*stage.pick_distinct(stage.vocabulary.colors, 2)]
         if colored and nouns[0] != nouns[1] and stage.chance(0.3):
             colors[int(stage.rng.integers(2))] = None
         sides = _pair_sides(relation, stage)
         pair = [thing(n, (128, 128), s, c) for n, s, c in zip(nouns, sides, colors, strict=True)]
         first, second = arrange(relation, pair[0], pair[1], stage)
-        return {"relation": relation, "things": [first, second], "background": stage.background(first, second)}
+        return {
+            "relation": relation,
+            "things": [first, second],
+            "background": stage.background(first, second),
+        }
 
     def _nouns(self, relation: str, stage: Stage) -> list[str]:
         if relation != "inside" and stage.chance(0.2):
@@ -125,7 +144,7 @@ class Relation(Family):
 
 
 class Row(Family):
-    """"a dog, a cat, and a snail in a row"; "a red cube between two blue cubes"."""
+    """ "a dog, a cat, and a snail in a row"; "a red cube between two blue cubes"."""
 
     name: ClassVar[str] = "row"
     weight: ClassVar[float] = 1.2
@@ -135,7 +154,9 @@ class Row(Family):
         nouns = stage.pick_distinct(stage.vocabulary.nouns, count)
         side, centers = (72, (48, 128, 208)) if count == 3 else (56, (32, 96, 160, 224))
         y = stage.vary(128, 60)
-        things = [thing(noun, (x, y), side, stage.color(0.35)) for noun, x in zip(nouns, centers, strict=True)]
+        things = [
+            thing(noun, (x, y), side, stage.color(0.35)) for noun, x in zip(nouns, centers, strict=True)
+        ]
         return {"things": things, "background": stage.background(*things)}
 
     def caption(self, facts: Facts, rng: np.random.Generator) -> str:
@@ -154,12 +175,12 @@ class Row(Family):
 
     def combinations(self, facts: Facts) -> list[Combination]:
         nouns = [item["noun"] for item in facts["things"]]
-        pairs: list[Combination] = [("relation", a, "left of", b) for a, b in zip(nouns, nouns[1:], strict=False)]
+        pairs: list[Combination] = [("relation", a, "left of", b) for a, b in pairwise(nouns)]
         return [*super().combinations(facts), *pairs]
 
 
 class Stack(Family):
-    """"a stack of 3 cubes. a red cube is on the top, sitting on a green cube. …"."""
+    """ "a stack of 3 cubes. a red cube is on the top, sitting on a green cube. …"."""
 
     name: ClassVar[str] = "stack"
     weight: ClassVar[float] = 1.2
@@ -181,8 +202,8 @@ class Stack(Family):
             top, middle, bottom = blocks
             the_middle, the_bottom = (f"the {block.partition(' ')[2]}" for block in (middle, bottom))
             return (
-                f"a stack of 3 cubes. {top} is on the top, sitting on {middle}. {the_middle} is in the middle, "
-                f"sitting on {bottom}. {the_bottom} is on the bottom."
+                f"a stack of 3 cubes. {top} is on the top, sitting on {middle}. "
+                f"{the_middle} is in the middle, sitting on {bottom}. {the_bottom} is on the bottom."
             )
         if rng.random() < 0.5:
             return " on top of ".join(blocks) + place
@@ -194,4 +215,4 @@ class Stack(Family):
 
     def combinations(self, facts: Facts) -> list[Combination]:
         colors = [item["color"] for item in facts["things"]]
-        return [("stack", upper, lower) for lower, upper in zip(colors, colors[1:], strict=False)]
+        return [("stack", upper, lower) for lower, upper in pairwise(colors)]

@@ -1,8 +1,8 @@
 """What every family of pictures shares: examples, facts, the stage they are planned on, and drawing a scene.
 
-A family makes a picture in two steps. `plan` decides the *facts*: plain, JSON-able data that name everything the
-picture will show. `draw` and `caption` then both follow the facts, which is why a caption is true of its picture.
-A false caption is the caption of twisted facts.
+A family makes a picture in two steps. `plan` decides the *facts*: plain, JSON-able data that name everything
+the picture will show. `draw` and `caption` then both follow the facts, which is why a caption is true of its
+picture. A false caption is the caption of twisted facts.
 """
 
 from abc import ABC, abstractmethod
@@ -15,15 +15,15 @@ from PIL import Image
 
 from dalle.worlds import backgrounds
 from dalle.worlds.backgrounds import SIDE
-from dalle.worlds.sprites import fitted, sprite
 from dalle.worlds.split import Combination
+from dalle.worlds.sprites import fitted, sprite
 from dalle.worlds.vocabulary import Vocabulary, say, say_color
 from dalle.worlds.words import article
 
 Facts = Mapping[str, Any]
 Thing = Mapping[str, Any]
-"""One drawn object: `noun`, `color` (or None), `box` (x0, y0, x1, y1); `material` and `outline` where it has them,
-and what its family adds."""
+"""One drawn object: `noun`, `color` (or None), `box` (x0, y0, x1, y1); a `material` or `outline` where it has
+one, and what its family adds."""
 Box = tuple[int, int, int, int]
 
 
@@ -35,7 +35,7 @@ class Example:
         picture: RGB, square.
         caption: one true sentence about it.
         family: name of the family that made it.
-        facts: all that was drawn; boxes are (x0, y0, x1, y1) on a canvas of 256 x 256, whatever the picture's size.
+        facts: all that was drawn; boxes are (x0, y0, x1, y1) on a canvas of 256 x 256, whatever `size` is.
     """
 
     picture: Image.Image
@@ -69,7 +69,7 @@ class Stage:
         return self.pick(self.vocabulary.colors) if self.chance(probability) else None
 
     def vary(self, value: int, spread: int) -> int:
-        """`value` moved by up to `spread` pixels, snapped to the lattice; `value` itself in the small world."""
+        """`value` moved by up to `spread` pixels, snapped to the lattice; not moved in the small world."""
         if self.small:
             return value
         moved = value + int(self.rng.integers(-spread, spread + 1))
@@ -83,14 +83,13 @@ class Stage:
         """A background that no thing on it vanishes into."""
         return backgrounds.choose(self.rng, self.small, {item["color"] for item in things})
 
-
     def plain_background(self, *things: Thing) -> backgrounds.Background:
         """A tint that no caption mentions: in the small world white, or blue behind white things."""
         return backgrounds.choose_plain(self.rng, self.small, {item["color"] for item in things})
 
 
 def thing(noun: str, center: tuple[int, int], side: int, color: str | None = None, **more: Any) -> Thing:
-    """An object centered on a point, its longer side `side` pixels. `more` may name a `material` or an `outline`."""
+    """An object centered on a point, its longer side `side` pixels; `more`: a `material`, an `outline`…"""
     width, height = fitted(noun, side, more.get("outline"))
     x0, y0 = center[0] - width // 2, center[1] - height // 2
     return {"noun": noun, "color": color, "box": (x0, y0, x0 + width, y0 + height), **more}

@@ -1,7 +1,7 @@
 """The fixed held-out split, decided by hashing and so the same on every machine, for ever.
 
-A *combination* is a tuple of words, its first the kind: `("color", "strawberry", "blue")`. One combination in ten
-is held out: training pictures never show it. A hundred glyphs are held out whole.
+A *combination* is a tuple of words, its first the kind: `("color", "strawberry", "blue")`. One combination in
+ten is held out: training pictures never show it. A hundred glyphs are held out whole.
 """
 
 from collections.abc import Iterable

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -14,17 +14,17 @@ from dalle.worlds.split import unseen
 from dalle.worlds.words import plural
 
 ANIMALS = (
-    "dog", "cat", "snail", "penguin", "fish", "fox", "panda", "elephant", "frog", "owl", "butterfly", "bird",
-    "rabbit", "pig", "turtle", "duck",
+    "dog", "cat", "snail", "penguin", "fish", "fox", "panda", "elephant", "frog", "owl", "butterfly",
+    "bird", "rabbit", "pig", "turtle", "duck",
 )  # fmt: skip
 FOODS = (
-    "avocado", "strawberry", "apple", "banana", "pizza", "mushroom", "carrot", "pumpkin", "cherry", "lemon",
-    "watermelon", "cake", "ice cream", "burger",
+    "avocado", "strawberry", "apple", "banana", "pizza", "mushroom", "carrot", "pumpkin", "cherry",
+    "lemon", "watermelon", "cake", "ice cream", "burger",
 )  # fmt: skip
 THINGS = (
-    "violin", "phone", "television", "camera", "computer", "car", "radio", "house", "teapot", "flower", "tree", "sun",
-    "moon", "star", "heart", "cactus", "umbrella", "guitar", "clock", "book", "cup", "rocket", "train", "bicycle",
-    "boat", "ball", "key", "lamp", "chair", "robot", "ghost",
+    "violin", "phone", "television", "camera", "computer", "car", "radio", "house", "teapot", "flower",
+    "tree", "sun", "moon", "star", "heart", "cactus", "umbrella", "guitar", "clock", "book", "cup",
+    "rocket", "train", "bicycle", "boat", "ball", "key", "lamp", "chair", "robot", "ghost",
 )  # fmt: skip
 CLOTHES = ("hat", "helmet", "top hat", "crown", "glasses", "sunglasses")
 SMALL = ANIMALS + FOODS + THINGS + CLOTHES
@@ -52,7 +52,7 @@ class Vocabulary:
         return tuple(noun for noun in group if noun in self.nouns) or self.nouns
 
 
-@lru_cache(maxsize=None)
+@cache
 def vocabulary(name: str) -> Vocabulary:
     """'full', 'small', or 'unseen': the hundred glyphs that training never shows."""
     all_nouns = catalogue()

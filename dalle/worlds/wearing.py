@@ -97,7 +97,7 @@ def worn(item: str, body: Thing, color: str | None = None) -> Thing:
 
 
 class Wearing(Family):
-    """"an illustration of an avocado in a helmet walking a dog"."""
+    """ "an illustration of an avocado in a helmet walking a dog"."""
 
     name: ClassVar[str] = "wearing"
     weight: ClassVar[float] = 4.0
@@ -105,7 +105,9 @@ class Wearing(Family):
     def plan(self, stage: Stage) -> Facts:
         words = stage.vocabulary
         noun = stage.pick(words.among(tuple(HEADS)))
-        action = stage.pick(("walking", "walking", "holding", "riding", "playing")) if stage.chance(0.55) else None
+        action = (
+            stage.pick(("walking", "walking", "holding", "riding", "playing")) if stage.chance(0.55) else None
+        )
         clothed = action is None or stage.chance(0.6)
         body = self._body(noun, action, stage)
         pieces = [body]

@@ -4,23 +4,38 @@ NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight
 
 _IRREGULAR = {
     "foot": "feet", "goose": "geese", "man": "men", "mouse": "mice", "ox": "oxen", "person": "people",
-    "tooth": "teeth", "woman": "women", "wolf": "wolves", "leaf": "leaves", "knife": "knives", "loaf": "loaves",
-    "scarf": "scarves", "elf": "elves", "calf": "calves", "potato": "potatoes", "tomato": "tomatoes",
-    "mango": "mangoes", "hero": "heroes", "volcano": "volcanoes", "child": "children",
+    "tooth": "teeth", "woman": "women", "wolf": "wolves", "leaf": "leaves", "knife": "knives",
+    "loaf": "loaves", "scarf": "scarves", "elf": "elves", "calf": "calves", "potato": "potatoes",
+    "tomato": "tomatoes", "mango": "mangoes", "hero": "heroes", "volcano": "volcanoes",
+    "child": "children",
 }  # fmt: skip
 _UNCHANGED = {"fish", "sheep", "deer", "shrimp", "squid", "bison", "moose"}
 _VOWEL_SOUND = ("hour", "x-ray", "honest")
 _CONSONANT_SOUND = ("uni", "use", "eu", "one", "ukulele", "ufo", "u-turn")
 
 
-_PAIRS = ("glasses", "jeans", "headphones", "chips", "fries", "trousers", "pants", "scissors", "gloves", "socks", "skis")
+_PAIRS = (
+    "glasses",
+    "jeans",
+    "headphones",
+    "chips",
+    "fries",
+    "trousers",
+    "pants",
+    "scissors",
+    "gloves",
+    "socks",
+    "skis",
+)
 
 
 def article(phrase: str) -> str:
     """`phrase` with 'a' or 'an' before it; as it is where it ends in a word without singular ("glasses")."""
     if phrase.endswith(_PAIRS):
         return phrase
-    vowel = phrase[0] in "aeiou" and not phrase.startswith(_CONSONANT_SOUND) or phrase.startswith(_VOWEL_SOUND)
+    if phrase.startswith(_VOWEL_SOUND):
+        return f"an {phrase}"
+    vowel = phrase[0] in "aeiou" and not phrase.startswith(_CONSONANT_SOUND)
     return f"{'an' if vowel else 'a'} {phrase}"
 
 

@@ -22,7 +22,7 @@ class WorldConfig:
 
     Attributes:
         seed: with an index, decides everything in a picture.
-        vocabulary: 'full', 'small' (what a CPU can learn) or 'unseen' (the hundred glyphs kept from training).
+        vocabulary: 'full', 'small' (what a CPU can learn) or 'unseen' (a hundred glyphs kept from training).
         split: 'train' never shows a held-out combination; every picture of 'heldout' shows one.
         size: side of the pictures, pixels.
         lattice: pixels that sizes and positions snap to.
