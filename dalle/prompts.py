@@ -1,7 +1,7 @@
 """Prompt templates: sentences with slots, read from `assets/prompts.toml`.
 
 A slot that stands twice in a sentence is one slot. `{a}` is no slot: it becomes "a" or "an", as the words
-after it need. Every slot takes free text as well as its options, and a slot left empty vanishes from the sentence.
+after it need. Every slot takes free text as well as its options; an empty one vanishes from the sentence.
 """
 
 import re

@@ -1,0 +1,285 @@
+"""The command line: `python -m dalle COMMAND --help` tells what each command takes.
+
+Commands import what they need when they run, so that `--help` and mistakes are answered at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dalle.errors import DalleError, SettingError
+
+if TYPE_CHECKING:
+    from dalle.contracts import Bundle, Request, SamplingOptions, Update
+    from dalle.engine import Studio
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; 0 when it did what was asked, 2 after an error, 130 after Ctrl-C."""
+    chosen = _parser().parse_args(arguments)
+    try:
+        chosen.run(chosen)
+    except DalleError as error:
+        return _complain(str(error), 2)
+    except OSError as error:
+        return _complain(f"A file cannot be read or written: {error.strerror or error}.", 2)
+    except KeyboardInterrupt:
+        return _complain("Stopped.", 130)
+    return 0
+
+
+def generate(chosen: argparse.Namespace) -> None:
+    """Draw pictures of a prompt, keep the best by CLIP, write them and a grid of them."""
+    import dalle
+    from dalle.images import grid, metadata, save_png
+
+    studio = dalle.load(chosen.model, chosen.device)
+    bundle = studio.bundle
+    request = _request(chosen, bundle)
+    done = _last(studio, request)
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    files: list[dict[str, Any]] = []
+    for rank, candidate in enumerate(done.candidates, start=1):
+        path = chosen.out / f"{rank:03}_seed{request.seed}_i{candidate.index}.png"
+        save_png(candidate.picture, path, metadata(request, candidate, bundle))
+        files.append({"rank": rank, "score": candidate.score, "index": candidate.index, "file": str(path)})
+    sheet = chosen.out / "grid.png"
+    save_png(
+        grid([c.picture for c in done.candidates]), sheet, {"prompt": request.prompt, "model": bundle.name}
+    )
+    if chosen.json:
+        about = {"prompt": request.prompt, "model": bundle.name, "seed": request.seed}
+        _print_json(
+            {**about, "seconds": done.seconds, "timings": done.timings, "grid": str(sheet), "pictures": files}
+        )
+    else:
+        _print_table(files)
+        print(f"{sheet}  ({done.seconds:.1f} s)")
+
+
+def models(chosen: argparse.Namespace) -> None:
+    """List the models that can be named with --model."""
+    from dalle.models import registered
+
+    cards = [{**asdict(card), "available": card.available()} for card in registered()]
+    if chosen.json:
+        _print_json(cards)
+    else:
+        shown = ("name", "title", "grid", "pixels", "languages", "licence", "available")
+        _print_table([{name: card[name] for name in shown} for card in cards])
+
+
+def world(chosen: argparse.Namespace) -> None:
+    """Draw a sheet of captioned pictures of the training world."""
+    from tqdm import trange
+
+    from dalle.worlds import World, WorldConfig, contact_sheet
+
+    drawn = World(WorldConfig(seed=chosen.seed, vocabulary=chosen.vocabulary, split=chosen.split))
+    sheet = contact_sheet([drawn[index] for index in trange(chosen.show, desc="drawing", disable=None)])
+    sheet.save(chosen.out, format="PNG")
+    print(chosen.out)
+
+
+def train(chosen: argparse.Namespace) -> None:
+    """Train one stage, or all of them one after the other; a run that was stopped goes on."""
+    from dalle.train import run
+
+    run(chosen.stage, chosen.recipe, chosen.data, chosen.out, chosen.minutes)
+
+
+def evaluate(chosen: argparse.Namespace) -> None:
+    """Measure a model on held-out captions of the training world."""
+    import dalle
+    from dalle.evaluate import evaluate as measure
+
+    report = measure(dalle.load(chosen.model, chosen.device), chosen.captions, chosen.samples, chosen.out)
+    if chosen.json:
+        _print_json(asdict(report))
+    else:
+        print(report.table())
+
+
+def reconstruct(chosen: argparse.Namespace) -> None:
+    """Show a picture as a model's image tokenizer sees it: encoded to tokens and decoded again."""
+    import dalle
+    from dalle.images import read_picture, save_png, square, to_pictures, to_tensor
+
+    picture = read_picture(chosen.picture)
+    bundle = dalle.load(chosen.model, chosen.device).bundle
+    tokens = bundle.images.encode(to_tensor([square(picture, bundle.images.size)]))  # (1, h, w)
+    save_png(to_pictures(bundle.images.decode(tokens))[0], chosen.out, {"model": bundle.name})
+    print(f"{chosen.out}: {tokens.numel()} tokens, {tokens.unique().numel()} different ones")
+
+
+def _request(chosen: argparse.Namespace, bundle: Bundle) -> Request:
+    from dalle.contracts import Request
+    from dalle.images import read_picture
+
+    if chosen.rows is not None and chosen.prime is None:
+        raise SettingError("--rows tells how much of a picture to keep: name the picture with --prime.")
+    height = bundle.images.grid[0]
+    rows = height * 15 // 32 if chosen.rows is None else chosen.rows  # the paper keeps 15 rows of 32
+    return Request(
+        prompt=chosen.prompt,
+        samples=chosen.samples,
+        keep=min(8, chosen.samples) if chosen.keep is None else chosen.keep,
+        seed=chosen.seed,
+        options=_options(chosen, bundle.options),
+        prime=read_picture(chosen.prime) if chosen.prime else None,
+        rows=rows if chosen.prime else 0,
+        previews=0,
+    )
+
+
+def _options(chosen: argparse.Namespace, own: SamplingOptions) -> SamplingOptions:
+    """The model's own settings, but for those that were named."""
+    named = {name: getattr(chosen, name) for name in ("guidance", "temperature", "top_k", "top_p")}
+    return replace(own, **{name: value for name, value in named.items() if value is not None})
+
+
+def _last(studio: Studio, request: Request) -> Update:
+    """Draw, with a progress bar on a terminal."""
+    from tqdm import tqdm
+
+    with tqdm(desc="drawing", unit="row", disable=None) as bar:
+        for update in studio.generate(request):
+            bar.total = update.rows
+            bar.update(update.row - bar.n)
+            bar.set_description(update.stage)
+    return update
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Columns as wide as their widest cell."""
+    lines = [tuple(rows[0]), *(tuple(map(_cell, row.values())) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _cell(value: Any) -> str:
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:.4f}"
+        case str():
+            return value
+        case Iterable():
+            return ", ".join(map(str, value))
+    return str(value)
+
+
+def _complain(sentence: str, code: int) -> int:
+    print(sentence, file=sys.stderr)
+    return code
+
+
+def _whole(text: str) -> int:
+    """An argument that is a whole number, 0 or more."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    """An argument that counts something there is at least one of."""
+    if not _whole(text):
+        raise argparse.ArgumentTypeError("at least 1 is needed")
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m dalle", description="Pictures from sentences.")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(run: Any) -> argparse.ArgumentParser:
+        added = commands.add_parser(run.__name__, help=run.__doc__, description=run.__doc__)
+        added.set_defaults(run=run)
+        return added
+
+    _add_generate(command(generate))
+    command(models).add_argument("--json", action="store_true", help="for machines")
+    _add_world(command(world))
+    _add_train(command(train))
+    _add_evaluate(command(evaluate))
+    _add_reconstruct(command(reconstruct))
+    return parser
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", default="emoji", help="a name from the list of models, or a directory")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
+
+
+def _add_generate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("prompt", help="what to draw")
+    _add_model(parser)
+    parser.add_argument("--samples", type=_count, default=16, help="pictures to draw (16)")
+    parser.add_argument("--keep", type=_count, help="pictures to keep, the best by CLIP (8)")
+    parser.add_argument("--seed", type=_whole, default=1, help="the same seed draws the same pictures (1)")
+    parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the pictures (out)")
+    parser.add_argument("--prime", type=Path, help="a picture whose top rows are kept")
+    parser.add_argument("--rows", type=_whole, help="how many token rows of it are kept (just under half)")
+    parser.add_argument("--guidance", type=float, help="classifier-free guidance scale; 1 is none")
+    parser.add_argument(
+        "--temperature", type=float, help="below 1 safer, above 1 wilder; 0 takes the likeliest token"
+    )
+    parser.add_argument("--top-k", type=_whole, help="choose among the k likeliest tokens; 0 is all")
+    parser.add_argument(
+        "--top-p", type=float, help="choose among the likeliest tokens of this total probability"
+    )
+    parser.add_argument("--json", action="store_true", help="for machines")
+
+
+def _add_world(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("out", type=Path, help="the PNG to write")
+    parser.add_argument("--show", type=_count, default=64, help="how many pictures (64)")
+    parser.add_argument("--vocabulary", default="full", help="full, small or unseen (full)")
+    parser.add_argument("--split", default="train", help="train or heldout (train)")
+    parser.add_argument("--seed", type=_whole, default=0, help="another seed, another world (0)")
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("stage", choices=("tokenizer", "text", "transformer", "clip", "all"))
+    parser.add_argument(
+        "--out", type=Path, required=True, help="the model's directory; it then serves as --model"
+    )
+    parser.add_argument(
+        "--data", default="world", help="world, or a folder of pictures with captions (world)"
+    )
+    parser.add_argument("--recipe", default="small", help="sizes and lengths of the stages (small)")
+    parser.add_argument(
+        "--minutes", type=float, help="stop after this long; the same command goes on from there"
+    )
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    _add_model(parser)
+    parser.add_argument("--captions", type=_count, default=200, help="held-out captions to draw (200)")
+    parser.add_argument("--samples", type=_count, default=16, help="pictures drawn for each (16)")
+    parser.add_argument("--out", type=Path, help="folder for the figures and a contact sheet")
+    parser.add_argument("--json", action="store_true", help="for machines")
+
+
+def _add_reconstruct(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("picture", type=Path)
+    _add_model(parser)
+    parser.add_argument("--out", type=Path, default=Path("reconstruction.png"), help="the PNG to write")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
