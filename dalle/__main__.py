@@ -36,10 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def generate(chosen: argparse.Namespace) -> None:
     """Draw pictures of a prompt, keep the best by CLIP, write them and a grid of them."""
-    import dalle
+    from dalle.engine import Studio
     from dalle.images import grid, metadata, save_png
 
-    studio = dalle.load(chosen.model, chosen.device)
+    studio = Studio.load(chosen.model, chosen.device)
     bundle = studio.bundle
     request = _request(chosen, bundle)
     done = _last(studio, request)
@@ -96,10 +96,10 @@ def train(chosen: argparse.Namespace) -> None:
 
 def evaluate(chosen: argparse.Namespace) -> None:
     """Measure a model on held-out captions of the training world."""
-    import dalle
+    from dalle.engine import Studio
     from dalle.evaluate import evaluate as measure
 
-    report = measure(dalle.load(chosen.model, chosen.device), chosen.captions, chosen.samples, chosen.out)
+    report = measure(Studio.load(chosen.model, chosen.device), chosen.captions, chosen.samples, chosen.out)
     if chosen.json:
         _print_json(asdict(report))
     else:
@@ -108,11 +108,11 @@ def evaluate(chosen: argparse.Namespace) -> None:
 
 def reconstruct(chosen: argparse.Namespace) -> None:
     """Show a picture as a model's image tokenizer sees it: encoded to tokens and decoded again."""
-    import dalle
+    from dalle.engine import Studio
     from dalle.images import read_picture, save_png, square, to_pictures, to_tensor
 
     picture = read_picture(chosen.picture)
-    bundle = dalle.load(chosen.model, chosen.device).bundle
+    bundle = Studio.load(chosen.model, chosen.device).bundle
     tokens = bundle.images.encode(to_tensor([square(picture, bundle.images.size)]))  # (1, h, w)
     save_png(to_pictures(bundle.images.decode(tokens))[0], chosen.out, {"model": bundle.name})
     print(f"{chosen.out}: {tokens.numel()} tokens, {tokens.unique().numel()} different ones")
