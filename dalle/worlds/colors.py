@@ -122,3 +122,8 @@ def nearest(rgb: RGB, palette: dict[str, RGB] = COLORS) -> str:
         return 4 * turn * min(s1, s2) + abs(s1 - s2) + 0.6 * abs(v1 - v2)
 
     return min(palette, key=distance)
+
+
+def unlike(color: str) -> list[str]:
+    """The main colors that nobody would call this color ("navy" is not unlike "blue")."""
+    return [name for name in COLORS if name not in (color, nearest(ALL_COLORS[color]))]

@@ -5,7 +5,7 @@ from dalle.worlds.blends import InShapeOf, MadeOf
 from dalle.worlds.media import Dated, Styled
 from dalle.worlds.objects import Count, SingleObject
 from dalle.worlds.panels import TwoPanel
-from dalle.worlds.relations import Relation, Row, Stack
+from dalle.worlds.relations import Relation, Row, Stack, Trio
 from dalle.worlds.scene import Family
 from dalle.worlds.signs import Pictured, Written
 from dalle.worlds.wearing import Wearing
@@ -17,6 +17,7 @@ FAMILIES: dict[str, Family] = {
         Count(),
         Relation(),
         Row(),
+        Trio(),
         Stack(),
         Wearing(),
         MadeOf(),

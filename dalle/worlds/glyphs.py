@@ -15,10 +15,13 @@ from PIL import Image, ImageDraw
 from dalle.worlds.fonts import emoji_font
 
 _SKIPPED = re.compile(
-    r"(wo)?m[ae]n_|(wo)?men’s|person_|people_|family|couple|kiss_|.*(facing_right|o’clock|-thirty|button|keycap|flag"
-    r"|_arrow|_sign|symbol|square|circle|diamond$|_no_|moon_face|middle_finger|pregnant|speaker_)"
+    r"(wo)?men_|(wo)?men’s|(wo)?man_bald|person_|people_|family|couple|kiss_"
+    r"|(red|orange|yellow|green|blue|purple|brown|black|white|grey|pink|light_blue)_(?!flower|cane)"
+    r"|.*(facing_right|o’clock|-thirty|button|keycap|flag|_arrow|_sign|symbol|square|circle|diamond$|_no_|moon_face"
+    r"|middle_finger|pregnant|speaker_|blond|_NO$|_OK$)"
 )
 _KEPT = {"crescent_moon", "stop_sign", "bow_and_arrow"}
+"""Names that look like skipped ones."""
 
 NAMES: dict[str, tuple[str, ...]] = {
     "red_apple": ("apple",),
@@ -59,7 +62,28 @@ NAMES: dict[str, tuple[str, ...]] = {
     "ear_of_corn": ("corn cob", "ear of corn"),
     "eggplant": ("eggplant", "aubergine"),
     "french_fries": ("french fries", "chips"),
-    "tangerine": ("orange fruit", "tangerine"),
+    "tangerine": ("tangerine", "mandarin"),
+    "green_salad": ("salad",),
+    "red_paper_lantern": ("paper lantern",),
+    "black_bird": ("crow", "raven"),
+    "black_nib": ("pen nib",),
+    "locked": ("padlock",),
+    "unlocked": ("open padlock",),
+    "locked_with_key": ("padlock with key",),
+    "locked_with_pen": ("padlock with pen",),
+    "copyright": ("copyright mark",),
+    "registered": ("registered mark",),
+    "trade_mark": ("trade mark",),
+    "hundred_points": ("hundred points mark",),
+    "snow-capped_mountain": ("snowy mountain",),
+    "high_voltage": ("lightning bolt",),
+    "collision": ("explosion",),
+    "dashing_away": ("puff of smoke",),
+    "hourglass_done": ("hourglass",),
+    "hourglass_not_done": ("running hourglass",),
+    "fork_and_knife_with_plate": ("plate with fork and knife", "plate"),
+    "white_flower": ("flower stamp",),
+    "zzz": ("snoring sign",),
     "kiwi_fruit": ("kiwi",),
     "two-hump_camel": ("bactrian camel",),
     "hippopotamus": ("hippo", "hippopotamus"),
@@ -119,6 +143,7 @@ class Glyph:
 
 def _nouns(name: str) -> tuple[str, ...]:
     plain = name.replace("_", " ").replace("’", "'").replace("(", "").replace(")", "").lower()
+    plain = re.sub(r"^((?:wo)?man) (beard|.* hair)$", r"\1 with \2", plain)
     return NAMES.get(name, (plain,))
 
 

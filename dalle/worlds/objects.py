@@ -5,7 +5,7 @@ from typing import ClassVar
 import numpy as np
 
 from dalle.worlds import backgrounds
-from dalle.worlds.colors import COLORS
+from dalle.worlds.colors import unlike
 from dalle.worlds.scene import Facts, Family, Stage, Thing, describe, thing
 from dalle.worlds.vocabulary import say, say_color, say_plural
 from dalle.worlds.words import NUMBERS, article
@@ -59,11 +59,15 @@ class SingleObject(Family):
         return {**item, "size": str(rng.choice(SIZES[facts["size"]]))} if facts["size"] else item
 
     def twist(self, facts: Facts, rng: np.random.Generator) -> Facts | None:
-        (item,) = facts["things"]
-        if item["color"] is None:
-            return None
-        other = str(rng.choice([color for color in COLORS if color != item["color"]]))
-        return {**facts, "things": [{**item, "color": other}]}
+        (item,), background = facts["things"], facts["background"]
+        if item["color"]:
+            return {**facts, "things": [{**item, "color": str(rng.choice(unlike(item["color"])))}]}
+        if facts["size"]:
+            return {**facts, "size": "large" if facts["size"] == "small" else "small"}
+        if background["kind"] == "place":
+            others = [place for place in backgrounds.PLACES if place != background["place"]]
+            return {**facts, "background": {**background, "place": str(rng.choice(others))}}
+        return None
 
 
 def layout(count: int) -> tuple[int, list[tuple[int, int]]]:

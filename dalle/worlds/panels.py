@@ -15,7 +15,7 @@ from dalle.worlds.split import Combination
 from dalle.worlds.sprites import sprite
 from dalle.worlds.styles import STYLES, apply_style
 from dalle.worlds.vocabulary import say, say_color
-from dalle.worlds.wearing import HEADS, worn
+from dalle.worlds.wearing import HEADS, unlike_piece, worn
 from dalle.worlds.words import article, plural
 
 WIDTH, HEIGHT = 256, 128
@@ -225,6 +225,8 @@ class TwoPanel(Family):
 
     def twist(self, facts: Facts, rng: np.random.Generator) -> Facts:
         change = Change(**facts["change"])
+        if change.kind == "wearing":
+            return {**facts, "change": {"kind": change.kind, "value": unlike_piece(change.value, rng)}}
         others = [value for value in CHANGES[change.kind].values if value != change.value]
         if others:
             return {**facts, "change": {"kind": change.kind, "value": str(rng.choice(others))}}

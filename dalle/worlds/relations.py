@@ -160,23 +160,76 @@ class Row(Family):
         return {"things": things, "background": stage.background(*things)}
 
     def caption(self, facts: Facts, rng: np.random.Generator) -> str:
+        if rng.random() < 0.5:
+            return self._in_order(facts, rng)
+        names = [describe(item, rng) for item in facts["things"]]
+        together = str(rng.choice(["in a row", "side by side", "next to each other"]))
+        place = backgrounds.phrase(facts["background"], rng)
+        return f"{opening(rng)}{listing(names)} {together}{place}"
+
+    def negative(self, facts: Facts, rng: np.random.Generator) -> str:
+        first, second, *rest = facts["things"]
+        return self._in_order({**facts, "things": [second, first, *rest]}, rng)
+
+    def _in_order(self, facts: Facts, rng: np.random.Generator) -> str:
+        """A wording that becomes false when the things change places."""
         names = [describe(item, rng) for item in facts["things"]]
         place = backgrounds.phrase(facts["background"], rng)
-        if len(names) == 3 and rng.random() < 0.4:
+        if len(names) == 3 and rng.random() < 0.6:
             left, middle, right = names
             sides = [left, right] if rng.random() < 0.5 else [right, left]
             return f"{middle} between {sides[0]} and {sides[1]}{place}"
-        order = str(rng.choice([" in a row", " side by side", " from left to right", " next to each other"]))
-        return f"{opening(rng)}{listing(names)}{order}{place}"
-
-    def twist(self, facts: Facts, rng: np.random.Generator) -> Facts:
-        things = list(facts["things"])
-        return {**facts, "things": [things[1], things[0], *things[2:]]}
+        return f"{opening(rng)}{listing(names)} from left to right{place}"
 
     def combinations(self, facts: Facts) -> list[Combination]:
         nouns = [item["noun"] for item in facts["things"]]
         pairs: list[Combination] = [("relation", a, "left of", b) for a, b in pairwise(nouns)]
         return [*super().combinations(facts), *pairs]
+
+
+class Trio(Family):
+    """ "a star above a dog and a cat", "a dog to the left of a cat, with a star above them"."""
+
+    name: ClassVar[str] = "trio"
+    weight: ClassVar[float] = 1.2
+
+    def plan(self, stage: Stage) -> Facts:
+        nouns = stage.pick_distinct(stage.vocabulary.nouns, 3)
+        above = stage.chance(0.5)
+        near, far = (64, 192) if above else (192, 64)
+        centers = ((64, far), (192, far), (128, near))
+        sides = [stage.vary(88, 8) for _ in nouns]
+        things = [
+            thing(noun, (stage.vary(x, 6), stage.vary(y, 6)), side, stage.color(0.4))
+            for noun, (x, y), side in zip(nouns, centers, sides, strict=True)
+        ]
+        relation = "above" if above else "below"
+        return {"things": things, "relation": relation, "background": stage.background(*things)}
+
+    def caption(self, facts: Facts, rng: np.random.Generator) -> str:
+        left, right, other = (describe(item, rng) for item in facts["things"])
+        relation = facts["relation"]
+        sentences = (
+            f"{left} to the left of {right}, with {other} {relation} them",
+            f"{other} {relation} {left} and {right}",
+            f"{left} and {right} {INVERSE[relation]} {other}",
+            f"{right} to the right of {left}, and {other} {relation} them",
+        )
+        return opening(rng) + str(rng.choice(sentences)) + backgrounds.phrase(facts["background"], rng)
+
+    def twist(self, facts: Facts, rng: np.random.Generator) -> Facts:
+        left, right, other = facts["things"]
+        return {**facts, "things": [left, other, right]}
+
+    def combinations(self, facts: Facts) -> list[Combination]:
+        left, right, other = (item["noun"] for item in facts["things"])
+        relation = facts["relation"]
+        triples: list[Combination] = [
+            ("relation", left, "left of", right),
+            ("relation", other, relation, left),
+            ("relation", other, relation, right),
+        ]
+        return [*super().combinations(facts), *triples]
 
 
 class Stack(Family):

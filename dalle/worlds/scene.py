@@ -15,8 +15,9 @@ from PIL import Image
 
 from dalle.worlds import backgrounds
 from dalle.worlds.backgrounds import SIDE
+from dalle.worlds.colors import unlike
 from dalle.worlds.split import Combination
-from dalle.worlds.sprites import fitted, sprite
+from dalle.worlds.sprites import fitted, natural_color, sprite
 from dalle.worlds.vocabulary import Vocabulary, say, say_color
 from dalle.worlds.words import article
 
@@ -170,8 +171,13 @@ class Family(ABC):
 
 
 def swap_colors(things: Sequence[Thing]) -> list[Thing] | None:
-    """The same two things with each other's color; None when that changes nothing or both are one noun."""
+    """The same two things with each other's color; None where that would still be true of the picture."""
     first, second = things
-    if first["color"] == second["color"] or first["noun"] == second["noun"]:
-        return None
-    return [{**first, "color": second["color"]}, {**second, "color": first["color"]}]
+    recolored: list[Thing] = [{**first, "color": second["color"]}, {**second, "color": first["color"]}]
+    return recolored if any(map(_contradicts, recolored, things)) else None
+
+
+def _contradicts(claimed: Thing, seen: Thing) -> bool:
+    """Whether a thing is said to have a color that it does not have."""
+    apparent = seen["color"] or natural_color(seen["noun"])
+    return claimed["color"] is not None and claimed["color"] in unlike(apparent)

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from dalle.worlds.backgrounds import SIDE
-from dalle.worlds.colors import COLORS
+from dalle.worlds.colors import unlike
 from dalle.worlds.scene import Facts, Family, Stage, describe
 from dalle.worlds.split import Combination
 from dalle.worlds.sprites import original
@@ -73,8 +73,8 @@ class Pictured(Family):
     def twist(self, facts: Facts, rng: np.random.Generator) -> Facts:
         content = facts["content"]
         if content["color"] and rng.random() < 0.5:
-            others = [color for color in COLORS if color != content["color"]]
-            return {**facts, "content": {**content, "color": str(rng.choice(others))}}
+            color = str(rng.choice(unlike(content["color"])))
+            return {**facts, "content": {**content, "color": color}}
         others = [surface for surface in _taking(PICTURE) if surface != facts["surface"]]
         return {**facts, "surface": str(rng.choice(others))}
 

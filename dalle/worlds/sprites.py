@@ -1,13 +1,13 @@
 """Any noun, in any color, material or outline, as an RGBA picture of the wanted size."""
 
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from PIL import Image
 
 from dalle.errors import WorldError
-from dalle.worlds.colors import ALL_COLORS, recolor
+from dalle.worlds.colors import ALL_COLORS, nearest, recolor
 from dalle.worlds.glyphs import catalogue, draw_character
-from dalle.worlds.materials import polygon, shaped, textured
+from dalle.worlds.materials import polygon, shaped, textured, typical_color
 from dalle.worlds.shapes import SHAPES
 
 POLYGONS = {"triangle": 3, "square": 4, "pentagon": 5, "hexagon": 6, "heptagon": 7}
@@ -59,3 +59,9 @@ def sprite(
 ) -> Image.Image:
     """A noun scaled to exactly `width` x `height`, RGBA. Shared between callers: never draw into it."""
     return original(noun, color, material, outline).resize((width, height), Image.Resampling.LANCZOS)
+
+
+@cache
+def natural_color(noun: str) -> str:
+    """The name of the color that a noun has of itself."""
+    return nearest(typical_color(original(noun)))

@@ -8,15 +8,16 @@ from PIL import Image, ImageDraw
 
 from dalle.worlds import backgrounds
 from dalle.worlds.objects import opening
-from dalle.worlds.scene import Facts, Family, Stage, Thing, describe, moved, paste, thing
+from dalle.worlds.scene import Facts, Family, Stage, Thing, describe, moved, paste, swap_colors, thing
 from dalle.worlds.split import Combination
 from dalle.worlds.sprites import fitted
 
 HEADGEAR = ("hat", "helmet", "top hat", "crown", "cap", "graduation cap")
 EYEWEAR = ("glasses", "sunglasses")
+_ALIKE = (("hat", "top hat", "cap", "graduation cap"), EYEWEAR)
 HELD = ("umbrella", "flower", "balloon", "book", "key", "star", "heart", "ice cream", "lamp", "kite")
-RIDDEN = ("bicycle", "boat", "car", "rocket", "skateboard", "motorcycle", "scooter", "snail", "elephant")
-PLAYED = ("guitar", "violin", "trumpet", "saxophone", "drum", "accordion", "banjo")
+RIDDEN = ("bicycle", "boat", "car", "rocket", "skateboard", "motorcycle", "snail", "elephant")
+PLAYED = ("guitar", "violin", "trumpet", "saxophone", "long drum", "accordion", "banjo")
 WALKED = ("dog", "cat", "snail", "penguin", "pig", "turtle", "duck", "elephant")
 
 
@@ -171,21 +172,25 @@ class Wearing(Family):
         return sentence + backgrounds.phrase(facts["background"], rng)
 
     def twist(self, facts: Facts, rng: np.random.Generator) -> Facts:
-        things = list(facts["things"])
-        body, other = things[0], things[-1]
-        if body["color"] != other["color"]:
-            swapped = [{**body, "color": other["color"]}, *things[1:-1], {**other, "color": body["color"]}]
-            return {**facts, "things": swapped}
+        body, *between, other = facts["things"]
+        swapped = swap_colors([body, other])
+        if swapped:
+            return {**facts, "things": [swapped[0], *between, swapped[1]]}
         if other["role"] == "partner":
-            swapped = [{**body, "noun": other["noun"]}, *things[1:-1], {**other, "noun": body["noun"]}]
-            return {**facts, "things": swapped}
-        pieces = [piece for piece in ("hat", "helmet", "crown", "glasses") if piece != other["noun"]]
-        return {**facts, "things": [body, {**other, "noun": str(rng.choice(pieces))}]}
+            exchanged = [{**body, "noun": other["noun"]}, *between, {**other, "noun": body["noun"]}]
+            return {**facts, "things": exchanged}
+        return {**facts, "things": [body, {**other, "noun": unlike_piece(other["noun"], rng)}]}
 
     def combinations(self, facts: Facts) -> list[Combination]:
         body, *others = facts["things"]
         pairs: list[Combination] = [("with", body["noun"], item["noun"]) for item in others]
         return [*super().combinations(facts), *pairs]
+
+
+def unlike_piece(piece: str, rng: np.random.Generator) -> str:
+    """A piece of clothing that nobody would call by this one's name (a top hat is a hat too)."""
+    alike = next((group for group in _ALIKE if piece in group), (piece,))
+    return str(rng.choice([other for other in HEADGEAR + EYEWEAR if other not in alike]))
 
 
 def _dressed(piece: Thing, rng: np.random.Generator) -> str:

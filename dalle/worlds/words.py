@@ -41,10 +41,13 @@ def article(phrase: str) -> str:
 
 def plural(noun: str) -> str:
     """The plural of a noun phrase: its last word is changed ("polar bears"), or its head before "of"."""
-    head, preposition, rest = noun.partition(" of ")
-    if preposition:
-        return f"{plural(head)} of {rest}"
+    for preposition in (" of ", " with ", " in ", " on ", " at ", " behind ", " showing "):
+        head, found, rest = noun.partition(preposition)
+        if found:
+            return f"{plural(head)}{found}{rest}"
     first, _, last = noun.rpartition(" ")
+    if first in ("man", "woman", "person") and last.endswith("ing"):
+        return f"{_plural_word(first)} {last}"
     return f"{first} {_plural_word(last)}".lstrip()
 
 
