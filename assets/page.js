@@ -1,0 +1,45 @@
+() => {
+  const press = (id) => document.querySelector(`#${id}`)?.offsetParent && document.querySelector(`#${id}`).click();
+
+  // Keys: Ctrl+Enter draws from anywhere, Esc stops.
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") press("stop");
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) press("draw");
+  });
+
+  // Light or dark: the system decides until the visitor does.
+  const stored = localStorage.getItem("dalle-lamp");
+  if (stored) document.body.classList.toggle("dark", stored === "dark");
+  document.addEventListener("click", (event) => {
+    if (!event.target.closest("[data-action=lamp]")) return;
+    const dark = document.body.classList.toggle("dark");
+    localStorage.setItem("dalle-lamp", dark ? "dark" : "light");
+  });
+
+  // The border between the kept rows and the rest follows the slider without asking the server.
+  const keepRows = () => {
+    const slider = document.querySelector("#rows input[type=range]");
+    const plate = document.querySelector("#prime-preview .primed");
+    if (slider && plate) plate.style.setProperty("--kept", slider.value / slider.max);
+  };
+  document.addEventListener("input", (event) => event.target.closest("#rows") && keepRows());
+
+  // Cards glide from the order in which they were drawn to the order in which CLIP likes them.
+  const places = new Map();
+  const settle = (gallery) => {
+    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    for (const card of gallery.querySelectorAll(".card[data-index]")) {
+      const place = [card.offsetLeft, card.offsetTop];
+      const before = places.get(card.dataset.index);
+      places.set(card.dataset.index, place);
+      if (calm || !before || (before[0] === place[0] && before[1] === place[1])) continue;
+      const move = `translate(${before[0] - place[0]}px, ${before[1] - place[1]}px)`;
+      card.animate([{ transform: move }, { transform: "none" }], { duration: 600, easing: "cubic-bezier(.2,.7,.1,1)" });
+    }
+  };
+  new MutationObserver(() => {
+    keepRows();
+    const gallery = document.querySelector("#pictures .gallery");
+    if (gallery) settle(gallery);
+  }).observe(document.body, { childList: true, subtree: true });
+};

@@ -1,0 +1,90 @@
+"""The gallery as HTML: empty plates, plates that fill row by row, cards in CLIP's order."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from math import isfinite
+
+from dalle.contracts import Candidate, Update
+from dalle.ui.parts import data_url
+
+_FIRST = 8  # plates shown before anything was drawn
+
+
+@dataclass(frozen=True)
+class Card:
+    """A finished picture and where its PNG lies, seen from the page."""
+
+    candidate: Candidate
+    address: str
+
+
+def empty(count: int = _FIRST) -> str:
+    """Plates that wait for a sentence."""
+    plates = '<li class="card"><div class="plate"></div><p class="caption">&nbsp;</p></li>' * count
+    return f'<ol class="gallery" data-stage="empty" aria-hidden="true">{plates}</ol>'
+
+
+def drawing(update: Update, prompt: str, seed: int) -> str:
+    """Every candidate as far as it is drawn; plates keep their place while they fill."""
+    stage = "ranking" if update.stage == "ranking" else "sampling"
+    cards = "".join(
+        f'<li class="card" data-index="{c.index}">'
+        f'<div class="plate">{_image(data_url(c.picture), prompt, c.index)}</div>'
+        f'<p class="caption"><span>{seed}·{c.index}</span></p></li>'
+        for c in update.candidates
+    )
+    return (
+        f'<ol class="gallery" data-stage="{stage}"'
+        f' style="--rows:{update.rows};--drawn:{update.row / max(1, update.rows):.4f}">{cards}</ol>'
+    )
+
+
+def finished(kept: Sequence[Card], dropped: Sequence[Card], sheet: str | None, prompt: str, seed: int) -> str:
+    """The ranked gallery; what CLIP liked less is one click away."""
+    scores = [c.candidate.score for c in (*kept, *dropped) if c.candidate.score is not None]
+    span = (min(scores), max(scores)) if scores else None
+    html = f'<ol class="gallery" data-stage="done">{_cards(kept, 1, span, prompt, seed)}</ol>'
+    if sheet:
+        html += f'<p class="takeaway"><a href="{escape(sheet)}" download="grid.png">Download all as one sheet</a></p>'
+    if dropped:
+        count = (
+            f"{len(dropped)} more that CLIP ranked lower"
+            if len(dropped) > 1
+            else "One more that CLIP ranked lower"
+        )
+        rest = _cards(dropped, len(kept) + 1, span, prompt, seed)
+        html += f'<details class="dropped"><summary>{count}</summary><ol class="gallery" data-stage="done">{rest}</ol></details>'
+    return html
+
+
+def _cards(
+    cards: Sequence[Card], first: int, span: tuple[float, float] | None, prompt: str, seed: int
+) -> str:
+    return "".join(_card(card, rank, span, prompt, seed) for rank, card in enumerate(cards, first))
+
+
+def _card(card: Card, rank: int, span: tuple[float, float] | None, prompt: str, seed: int) -> str:
+    c, address = card.candidate, escape(card.address)
+    name = f"{seed}-{c.index}.png"
+    best = ' best" aria-label="CLIP\'s choice' if rank == 1 and c.score is not None else ""
+    return (
+        f'<li class="card{best}" data-index="{c.index}">'
+        f'<a class="plate" href="{address}" target="_blank">{_image(address, prompt, c.index)}</a>'
+        f'<p class="caption"><b class="rank">{rank}</b>{_score(c.score, span)}'
+        f'<span class="seed" title="seed {seed}, picture {c.index}">{seed}·{c.index}</span>'
+        f'<a class="save" href="{address}" download="{name}" aria-label="Download picture {rank} as PNG">PNG</a></p></li>'
+    )
+
+
+def _score(score: float | None, span: tuple[float, float] | None) -> str:
+    if score is None or span is None or not isfinite(score):
+        return ""
+    low, high = span
+    share = (score - low) / (high - low) if high > low else 1.0
+    hint = "Cosine similarity of sentence and picture by CLIP. It compares pictures of one prompt only."
+    return f'<span class="score" title="{hint}" style="--share:{share:.3f}">{score:.3f}</span>'
+
+
+def _image(source: str, prompt: str, index: int) -> str:
+    return f'<img src="{source}" alt="{escape(prompt)}, picture {index}" decoding="sync">'

@@ -1,0 +1,148 @@
+"""The whole page: panels laid out and wired to the studio."""
+
+import logging
+from concurrent.futures import Future
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
+
+from dalle.errors import DalleError
+from dalle.ui import about, create, drawing, gallery, priming, templates
+from dalle.ui.parts import QUIET, note
+from dalle.ui.shelf import Shelf
+from dalle.ui.theme import theme
+
+if TYPE_CHECKING:
+    from dalle.engine import Studio
+
+_log = logging.getLogger(__name__)
+_ASSETS = Path(__file__).resolve().parents[2] / "assets"
+_QUEUE = 24  # drawings that may wait at once
+
+_HEADER = """
+<header class="masthead">
+  <a class="wordmark" href="."><svg viewBox="0 0 16 16" aria-hidden="true"><path d="M0 0h4v4H0zM4 0h4v4H4zM8 0h4v4H8zM12
+  0h4v4h-4zM0 4h4v4H0zM4 4h4v4H4zM8 4h4v4H8zM0 8h4v4H0z"/></svg>DALL·E</a>
+  <p>One transformer writes a picture, token by token. CLIP picks the best.</p>
+  <button type="button" class="lamp" data-action="lamp" aria-label="Light or dark page"></button>
+</header>
+"""
+
+
+def build(loading: "Future[Studio]") -> tuple[gr.Blocks, dict[str, Any]]:
+    """The page of a studio that may still be loading, and the keyword arguments of `launch` that belong to it."""
+    shelf = Shelf()
+    with gr.Blocks(title="DALL·E", analytics_enabled=False, delete_cache=(3600, 3600)) as page:
+        gr.HTML(_HEADER)
+        with gr.Column(elem_id="hero"):
+            made = create.prompt()
+            with gr.Tabs(elem_id="starts"):
+                with gr.Tab("Ideas"):
+                    create.ideas(made.prompt)
+                templates.panel(made.prompt)
+        with gr.Row(elem_id="desk"):
+            with gr.Column(elem_id="wall", scale=3, min_width=320):
+                status = gr.HTML(note(drawing.WARMING), elem_id="status")
+                pictures = gr.HTML(gallery.empty(), elem_id="pictures")
+            with gr.Column(elem_id="tray", scale=1, min_width=280):
+                settings = create.settings()
+                primed = priming.panel()
+        with gr.Accordion("About this model", open=False, elem_id="about"):
+            facts = gr.HTML()
+            gr.Markdown(about.model_card())
+
+        started = [made.draw.click, made.prompt.submit]
+        drawn = gr.on(
+            started,
+            drawing.drawer(loading, shelf),
+            [made.prompt, *settings.inputs, primed.picture, primed.rows],
+            [status, pictures, settings.seed],
+            show_progress="minimal",
+            show_progress_on=status,
+            trigger_mode="once",
+            concurrency_id="device",
+            api_visibility="private",
+        )
+        buttons = [made.draw, made.stop]
+        gr.on(started, lambda: _buttons(drawing=True), None, buttons, **QUIET)
+        drawn.then(lambda: _buttons(drawing=False), None, buttons, **QUIET)
+        made.stop.click(
+            lambda: (*_buttons(drawing=False), note("Stopped.")),
+            None,
+            [*buttons, status],
+            cancels=drawn,
+            **QUIET,
+        )
+
+        count = create.count_with(lambda: _tokens(loading))
+        made.prompt.change(count, made.prompt, made.meter, trigger_mode="always_last", **QUIET)
+        page.load(_welcome(loading), None, [status, facts, primed.rows, *settings.options], **QUIET).then(
+            count, made.prompt, made.meter, **QUIET
+        )
+
+        def leave(browser: gr.Request) -> None:
+            shelf.discard(browser.session_hash or "")
+
+        page.unload(leave)
+        gr.api(
+            drawing.endpoint(loading, shelf),
+            api_name="generate",
+            concurrency_id="device",
+            concurrency_limit=1,
+        )
+    page.queue(default_concurrency_limit=1, max_size=_QUEUE)
+    return page, _launch_options(shelf)
+
+
+def _launch_options(shelf: Shelf) -> dict[str, Any]:
+    fonts = Mount("/fonts", StaticFiles(directory=_ASSETS / "fonts"))
+    return {
+        "theme": theme(),
+        "css_paths": [_ASSETS / "page.css"],
+        "js": (_ASSETS / "page.js").read_text(encoding="utf-8"),
+        "app_kwargs": {"routes": [fonts, shelf.route()]},
+        "footer_links": ["api"],
+        "run_history": False,
+        "enable_monitoring": False,
+        "max_file_size": "40mb",
+        "ssr_mode": False,
+        "show_error": False,
+    }
+
+
+def _buttons(drawing: bool) -> tuple[Any, Any]:
+    """Draw and Stop take turns in one place."""
+    return gr.update(visible=not drawing), gr.update(visible=drawing)
+
+
+def _tokens(loading: "Future[Studio]") -> Any:
+    if not loading.done() or loading.exception():
+        return None
+    text = loading.result().bundle.text
+    return text.count, text.length
+
+
+def _welcome(loading: "Future[Studio]") -> Any:
+    """Waits for the model and fits the page to it."""
+
+    def welcome() -> tuple[Any, ...]:
+        try:
+            bundle = loading.result().bundle
+        except DalleError as error:
+            return note(str(error), alarm=True), *[gr.skip()] * 6
+        except Exception:
+            _log.exception("the model did not load")
+            return note("The model could not be loaded; the server's log says why.", alarm=True), *[
+                gr.skip()
+            ] * 6
+        return (
+            note(drawing.READY),
+            about.facts(bundle),
+            priming.fit(bundle.images.grid),
+            *create.chosen_options(bundle.options),
+        )
+
+    return welcome

@@ -1,0 +1,75 @@
+"""Start from a picture: its top rows are kept, token for token, and the model continues it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from dalle import images
+from dalle.errors import DalleError, PictureError
+from dalle.ui.parts import QUIET, data_url, note
+
+_HINT = "Its top rows stay as they are; the model draws the rest."
+_PREVIEW = 512  # pixels; enough for a sharp preview on any screen
+
+
+@dataclass(frozen=True)
+class Priming:
+    upload: gr.Image
+    preview: gr.HTML
+    rows: gr.Slider
+    remove: gr.Button
+    picture: gr.State  # PIL.Image, square, or None
+
+
+def panel() -> Priming:
+    """Upload, see which rows are kept, move the border."""
+    with gr.Accordion("Start from a picture", open=False, elem_id="priming"):
+        upload = gr.Image(
+            type="filepath",
+            sources=["upload", "clipboard"],
+            label="A picture to continue",
+            show_label=False,
+            height=180,
+            elem_id="prime",
+        )
+        preview = gr.HTML(note(_HINT), elem_id="prime-preview")
+        rows = gr.Slider(0, 16, 8, step=1, label="Rows kept", elem_id="rows", visible=False)
+        remove = gr.Button("Remove the picture", elem_id="unprime", visible=False)
+    parts = Priming(upload, preview, rows, remove, gr.State(None, time_to_live=3600))
+    shown = [upload, preview, rows, remove, parts.picture]
+    upload.upload(_receive, [upload, rows], shown, preprocess=False, **QUIET)
+    remove.click(_forget, None, shown, **QUIET)
+    return parts
+
+
+def fit(grid: tuple[int, int]) -> dict[str, Any]:
+    """The rows slider of a model with this token grid; half of the picture is kept at first."""
+    return gr.update(maximum=grid[0], value=grid[0] // 2)
+
+
+def _receive(upload: dict[str, Any] | None, rows: int) -> tuple[Any, ...]:
+    """Gradio hands over the file unopened: what people upload is decoded by us, and refused in a sentence."""
+    try:
+        if not upload:
+            raise PictureError("No picture arrived. Please try again.")
+        picture = images.square(images.read_picture(Path(upload["path"])), _PREVIEW)
+    except DalleError as error:
+        return gr.update(value=None), note(str(error), alarm=True), gr.update(), gr.update(), gr.update()
+    shown = gr.update(visible=True)
+    return gr.update(value=None, visible=False), _kept(picture), shown, shown, picture
+
+
+def _forget() -> tuple[Any, ...]:
+    hidden = gr.update(visible=False)
+    return gr.update(value=None, visible=True), note(_HINT), hidden, hidden, None
+
+
+def _kept(picture: Image.Image) -> str:
+    return (
+        '<figure class="plate primed">'
+        f'<img src="{data_url(picture)}" alt="The picture to continue">'
+        '<figcaption class="rest">the model draws this part</figcaption></figure>'
+    )

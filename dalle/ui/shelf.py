@@ -1,0 +1,51 @@
+"""Finished pictures on disk: the last gallery of each browser session, under addresses that nobody can guess."""
+
+import secrets
+import shutil
+import tempfile
+import threading
+from collections import OrderedDict
+from pathlib import Path
+
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
+
+_ADDRESS = "drawn"
+_SESSIONS = 200  # galleries kept at most; a browser that vanishes does not always say goodbye
+
+
+class Shelf:
+    """One folder per session; a new gallery takes the place of the old one, and the end of the program clears all."""
+
+    def __init__(self) -> None:
+        self._home = tempfile.TemporaryDirectory(prefix="dalle-")
+        self._folders: OrderedDict[str, Path] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def renew(self, session: str) -> Path:
+        """An empty folder for a session's next gallery; the one before is deleted."""
+        folder = Path(self._home.name) / secrets.token_urlsafe(16)
+        folder.mkdir()
+        with self._lock:
+            old = [self._folders.pop(session)] if session in self._folders else []
+            self._folders[session] = folder
+            while len(self._folders) > _SESSIONS:
+                old.append(self._folders.popitem(last=False)[1])
+        for path in old:
+            shutil.rmtree(path, ignore_errors=True)
+        return folder
+
+    def discard(self, session: str) -> None:
+        """Delete what a session drew."""
+        with self._lock:
+            folder = self._folders.pop(session, None)
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def address(self, path: Path) -> str:
+        """Where the page finds a file of the shelf, seen from the page."""
+        return f"{_ADDRESS}/{path.relative_to(self._home.name).as_posix()}"
+
+    def route(self) -> Mount:
+        """What the web server needs to serve the shelf."""
+        return Mount(f"/{_ADDRESS}", StaticFiles(directory=self._home.name))

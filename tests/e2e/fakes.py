@@ -1,0 +1,73 @@
+"""A studio that draws colored stripes: everything the page can see of the real one, in milliseconds."""
+
+import time
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import numpy as np
+from PIL import Image
+
+from dalle.contracts import Candidate, Request, SamplingOptions, Update
+from dalle.errors import PromptError
+
+ROWS = 16
+
+
+class FakeStudio:
+    def __init__(self, pause: float = 0.02) -> None:
+        self.pause = pause
+        self.closed = 0  # how many drawings were stopped
+        self.requests: list[Request] = []
+        self.bundle = SimpleNamespace(
+            name="stripes",
+            title="Colored stripes",
+            options=SamplingOptions(guidance=2.0),
+            fingerprint="0123456789abcdef0123",
+            text=SimpleNamespace(length=64, count=lambda prompt: len(prompt.split()) + 2),
+            images=SimpleNamespace(grid=(ROWS, ROWS), size=256, vocab=8192),
+            ranker=object(),
+        )
+
+    def generate(self, request: Request) -> Iterator[Update]:
+        if not request.prompt.strip():
+            raise PromptError("Please type a sentence first.")
+        self.requests.append(request)
+        begun = time.monotonic()
+        try:
+            for row in range(request.rows, ROWS + 1):
+                time.sleep(self.pause)
+                shown = (
+                    tuple(_candidate(request, i, row) for i in range(request.samples)) if row % 2 == 0 else ()
+                )
+                yield Update(
+                    "sampling", row, ROWS, time.monotonic() - begun, self.pause * (ROWS - row), shown
+                )
+            yield Update("ranking", ROWS, ROWS, time.monotonic() - begun, None)
+            ranked = sorted(
+                (
+                    _candidate(request, i, ROWS, score=0.2 + (i * 37 % 11) / 100)
+                    for i in range(request.samples)
+                ),
+                key=lambda c: -(c.score or 0),
+            )
+            keep = request.keep or request.samples
+            yield Update(
+                "done", ROWS, ROWS, time.monotonic() - begun, 0, tuple(ranked[:keep]), tuple(ranked[keep:])
+            )
+        except GeneratorExit:
+            self.closed += 1
+            raise
+
+
+def _candidate(request: Request, index: int, row: int, score: float | None = None) -> Candidate:
+    rng = np.random.default_rng((request.seed, index))
+    base = rng.integers(90, 230, 3)
+    wave = np.sin(np.linspace(0, 9, 256) + index)[:, None, None] * 30
+    pixels = np.broadcast_to(base + wave, (256, 256, 3)).clip(0, 255).astype(np.uint8).copy()
+    tokens = np.full((ROWS, ROWS), index)
+    tokens[row:] = -1
+    pixels[row * 16 :] = 255
+    picture = Image.fromarray(pixels)
+    if request.prime is not None:
+        picture.paste(request.prime.resize((256, 256)).crop((0, 0, 256, request.rows * 16)))
+    return Candidate(index, picture, tokens, score)
