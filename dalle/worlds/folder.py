@@ -28,6 +28,8 @@ from dalle.worlds.split import is_held_out
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 CAPTION_SUFFIXES = (".txt", ".json")
+FAMILY = "folder"
+"""The family of every example from disk; its facts are the picture's key and all of its captions."""
 MAX_FILE = 64 * 2**20
 """Larger files, in bytes, are not read."""
 
@@ -143,7 +145,7 @@ class TarSource(CaptionedPictures):
     """
 
     def __init__(self, pattern: str, split: str = "train", size: int = 256, seed: int = 0) -> None:
-        """Raises `DataError` for shards that are missing, damaged, compressed, or hold no captioned picture."""
+        """Raises `DataError` for shards that are missing, damaged or compressed, or hold no captions."""
         try:
             from webdataset.shardlists import expand_urls
         except ImportError as error:

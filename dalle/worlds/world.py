@@ -102,9 +102,12 @@ class World:
 
 def reword(example: Example, rng: np.random.Generator) -> str:
     """Another true caption of the same picture (perhaps, by chance, the same)."""
-    return FAMILIES[example.family].caption(example.facts, rng)
+    if family := FAMILIES.get(example.family):
+        return family.caption(example.facts, rng)
+    return str(rng.choice(example.facts["captions"]))  # a picture from disk
 
 
 def negative_caption(example: Example, rng: np.random.Generator) -> str | None:
     """A caption made of the same words that is false of this picture; None where there is none."""
-    return FAMILIES[example.family].negative(example.facts, rng)
+    family = FAMILIES.get(example.family)
+    return family.negative(example.facts, rng) if family else None
