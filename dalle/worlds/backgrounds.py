@@ -45,7 +45,7 @@ def choose_plain(rng: np.random.Generator, small: bool, colors: Set[str | None] 
 
 def choose(rng: np.random.Generator, small: bool, colors: Set[str | None] = frozenset()) -> Background:
     """A background on which things of these colors are seen: mostly white in the small world."""
-    places = [name for name in PLACES if _HIDDEN.get(name) not in colors]
+    places = [name for name in PLACES if _HIDDEN.get(name, "") not in colors]  # a color may be None
     roll = rng.random()
     if roll < 0.62:
         return choose_plain(rng, small, colors)
