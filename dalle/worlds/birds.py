@@ -54,7 +54,7 @@ COLORED_PARTS = ("body", "belly", "wing", "head", "beak", "legs", "eyering", "cr
 
 
 def random_bird(rng: np.random.Generator) -> BirdSpec:
-    """A bird of one main color, on average with one or two parts of another."""
+    """A bird of one main color, on average with one part of another."""
 
     def pick(colors: tuple[str, ...], *but: str) -> str:
         return str(rng.choice([color for color in colors if color not in but]))
@@ -63,7 +63,7 @@ def random_bird(rng: np.random.Generator) -> BirdSpec:
         return pick(PLUMAGE, body, *but) if rng.random() < chance else body
 
     body = pick(PLUMAGE)
-    belly, wing, head = plumage(0.5), plumage(0.4), plumage(0.25)
+    belly, wing, head = plumage(0.4), plumage(0.35), plumage(0.2)
     return BirdSpec(
         body=body,
         belly=belly,
@@ -87,14 +87,17 @@ def bird_facts(spec: BirdSpec) -> tuple[Fact, ...]:
 
 
 def choose_facts(spec: BirdSpec, rng: np.random.Generator) -> tuple[Fact, ...]:
-    """What a caption mentions: nearly always the main color, and up to three parts, rather striking ones."""
-    general = [fact for fact in bird_facts(spec) if rng.random() < _MENTION.get(fact.part, 0)]
-    parts = [fact for fact in bird_facts(spec) if fact.part not in _MENTION]
-    plain = [fact.value == spec.body or fact.part in ("beak", "legs") for fact in parts]
-    weights = np.where(plain, 1.0, 3.0)
-    count = rng.choice(4, p=[0.25, 0.3, 0.3, 0.15]) if any(fact.part == "body" for fact in general) else 2
-    chosen = rng.choice(len(parts), size=count, replace=False, p=weights / weights.sum())
-    return (*general, *(parts[index] for index in chosen))
+    """What a caption mentions: nearly always the main color, mostly what strikes the eye, seldom the rest."""
+    facts = [fact for fact in bird_facts(spec) if rng.random() < _chance_of_mention(fact, spec)]
+    if all(fact.part in ("shiny", "size") for fact in facts):
+        facts.append(Fact("body", spec.body))
+    return tuple(facts)
+
+
+def _chance_of_mention(fact: Fact, spec: BirdSpec) -> float:
+    if fact.part in ("belly", "wing", "head"):
+        return 0.1 if fact.value == spec.body else 0.75
+    return {"body": 0.93, "beak_length": 0.3, "beak": 0.15, "legs": 0.15, "size": 0.6}.get(fact.part, 0.75)
 
 
 def word_caption(facts: tuple[Fact, ...], rng: np.random.Generator) -> str:
@@ -145,10 +148,6 @@ def twist_facts(spec: BirdSpec, facts: tuple[Fact, ...], rng: np.random.Generato
 def bird_negative(spec: BirdSpec, rng: np.random.Generator) -> str:
     """A caption in the words of a true one, false in one color or in two that are exchanged."""
     return word_caption(twist_facts(spec, choose_facts(spec, rng), rng), rng)
-
-
-_MENTION = {"body": 0.92, "shiny": 0.85, "size": 0.6}
-"""How often a caption mentions what concerns the whole bird."""
 
 
 def _word_parts(said: dict[str, str], either: Callable[..., str]) -> list[str]:
