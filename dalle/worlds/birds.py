@@ -117,7 +117,7 @@ def word_caption(facts: tuple[Fact, ...], rng: np.random.Generator) -> str:
         return either(f"this {bird} has {listing(parts)}", f"{article(bird)} with {listing(parts)}")
     if rng.random() < 0.4:
         look = listing([word for word in (size, shiny, color) if word]) + either("", "", " in color")
-        has = either(" with ", " with ", " and has ", " and it has ") + listing(parts) if parts else ""
+        has = either(" with ", " with ", " and has ") + listing(parts) if parts else ""
         return either("this bird is ", "the bird is ", "this bird is ", "a bird that is ") + look + has
     bird = _spaced(size, shiny, either(color, color, f"{color} colored"), "bird")
     return either(bird, article(bird), f"this is {article(bird)}") + tail
