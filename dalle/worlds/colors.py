@@ -65,7 +65,7 @@ def shade(color: RGB, factor: float) -> RGB:
 def recolor(drawing: Image.Image, color: RGB) -> Image.Image:
     """An RGBA drawing in another color: shading stays, and so do small parts of a clearly different hue.
 
-    Brightness relative to the drawing's median decides the shade: the typical pixel gets exactly `color`.
+    Brightness relative to the body's median decides the shade: the typical pixel gets exactly `color`.
     A strawberry's leaves (hue far from the body's, a small share of it) keep their own color.
     """
     pixels = np.asarray(drawing, np.float32)  # (H, W, 4)
@@ -74,7 +74,10 @@ def recolor(drawing: Image.Image, color: RGB) -> Image.Image:
     if not visible.any():
         return drawing
     light = rgb @ np.array([0.35, 0.5, 0.15], np.float32)  # (H, W)
-    relative = light / max(float(np.median(light[visible])), 24.0)
+    body = visible & (
+        light > 0.25 * np.percentile(light[visible], 95)
+    )  # without black lenses, eyes and outlines
+    relative = light / max(float(np.median(light[body])), 24.0)
     target = np.array(color, np.float32)
     dark = np.clip(relative, 0.0, 1.0)[..., None]
     bright = np.clip((relative - 1.0) * 0.7, 0.0, 0.75)[..., None]
@@ -89,7 +92,7 @@ def recolor(drawing: Image.Image, color: RGB) -> Image.Image:
 
 
 def _accents(rgb: np.ndarray, visible: np.ndarray) -> np.ndarray:
-    """Mask (H, W) of vivid pixels far in hue from the rest; empty when they are more than a quarter of it."""
+    """Mask (H, W) of vivid pixels far in hue from the rest; empty when they are more than a third of it."""
     hue, saturation = _hue_saturation(rgb)
     vivid = visible & (saturation > 0.35) & (rgb.max(-1) > 60)
     if vivid.sum() < 0.2 * visible.sum():
@@ -99,7 +102,7 @@ def _accents(rgb: np.ndarray, visible: np.ndarray) -> np.ndarray:
     center = (int(smooth.argmax()) + 0.5) / 24
     distance = np.abs((hue - center + 0.5) % 1.0 - 0.5)
     accents = vivid & (distance > 0.15)
-    return accents if accents.sum() < 0.25 * visible.sum() else np.zeros_like(visible)
+    return accents if accents.sum() < 0.35 * visible.sum() else np.zeros_like(visible)
 
 
 def _hue_saturation(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

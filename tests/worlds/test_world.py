@@ -1,0 +1,228 @@
+"""The world: the same for everyone, true to its captions, and silent about what is held out."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from dalle.errors import WorldError
+from dalle.worlds import World, WorldConfig, contact_sheet, negative_caption, reword
+from dalle.worlds.colors import SYNONYMS
+from dalle.worlds.families import FAMILIES
+from dalle.worlds.scene import is_inside
+from dalle.worlds.split import is_held_out
+from dalle.worlds.vocabulary import vocabulary, words_for
+from dalle.worlds.words import NUMBERS, plural
+
+SMALL = WorldConfig(vocabulary="small", lattice=16)
+FULL = WorldConfig(vocabulary="full")
+
+
+@pytest.fixture(scope="module", params=[SMALL, FULL], ids=["small", "full"])
+def examples(request):
+    world = World(request.param)
+    return [world[index] for index in range(200)]
+
+
+def only(family, config=SMALL, count=60):
+    world = World(WorldConfig(vocabulary=config.vocabulary, lattice=config.lattice, families={family: 1.0}))
+    return [world[index] for index in range(count)]
+
+
+def nouns_in(facts):
+    content = [facts["content"]] if "content" in facts else []
+    return [item["noun"] for item in [*facts["things"], *content]]
+
+
+def test_a_picture_depends_on_seed_and_index_alone():
+    forward, backward = World(SMALL), World(SMALL)
+    indices = list(range(24))
+    there = [forward[index] for index in indices]
+    back = [backward[index] for index in reversed(indices)][::-1]
+    for one, other in zip(there, back, strict=True):
+        assert (one.caption, one.facts) == (other.caption, other.facts)
+        assert one.picture.tobytes() == other.picture.tobytes()
+    assert World(WorldConfig(seed=1, vocabulary="small"))[0].caption != there[0].caption
+
+
+def test_a_world_is_iterable_from_its_start():
+    world = World(SMALL)
+    assert [example.caption for example, _ in zip(world, range(3), strict=False)] == [
+        world[i].caption for i in range(3)
+    ]
+
+
+def test_pictures_have_the_wanted_size():
+    picture = World(WorldConfig(vocabulary="small", size=64))[3].picture
+    assert picture.size == (64, 64) and picture.mode == "RGB"
+
+
+def test_every_family_appears(examples):
+    assert {example.family for example in examples} == set(FAMILIES)
+
+
+def test_captions_are_plain_lower_case_sentences(examples):
+    for example in examples:
+        assert example.caption == example.caption.lower().strip()
+        assert "  " not in example.caption and "{" not in example.caption
+        assert not re.search(r"\ba [aeio]\w*[^aeiou\W]", example.caption.replace("a one", "")), (
+            example.caption
+        )
+
+
+def test_facts_are_json_and_redraw_the_picture(examples):
+    for example in examples[:40]:
+        facts = json.loads(json.dumps(example.facts))
+        assert FAMILIES[example.family].draw(facts).tobytes() == example.picture.tobytes()
+
+
+def test_things_are_not_cut_off(examples):
+    for example in examples:
+        assert all(is_inside(item["box"], margin=-4) for item in example.facts["things"]), example.caption
+
+
+@pytest.mark.parametrize("config", [SMALL, FULL], ids=["small", "full"])
+def test_training_never_shows_what_is_held_out(config):
+    world = World(config)
+    unseen = set(vocabulary("unseen").nouns)
+    for index in range(300):
+        example = world[index]
+        assert not any(map(is_held_out, FAMILIES[example.family].combinations(example.facts)))
+        assert not unseen & set(nouns_in(example.facts))
+
+
+def test_held_out_pictures_show_something_held_out():
+    world = World(WorldConfig(vocabulary="small", split="heldout", lattice=16))
+    for index in range(60):
+        example = world[index]
+        assert any(map(is_held_out, FAMILIES[example.family].combinations(example.facts))), example.caption
+
+
+def test_the_split_is_the_one_that_was_published():
+    assert not is_held_out(("color", "strawberry", "blue"))
+    assert is_held_out(("color", "snail", "green")) == is_held_out(("color", "snail", "green"))
+    share = np.mean([is_held_out(("color", noun, "red")) for noun in vocabulary("full").nouns])
+    assert 0.06 < share < 0.14
+
+
+def test_a_hundred_glyphs_are_unseen_and_never_small():
+    small, full, unseen = (set(vocabulary(name).nouns) for name in ("small", "full", "unseen"))
+    assert len(unseen) == 100 and not unseen & full
+    assert small <= full and len(small) < 80 and len(full) > 1000
+    picture = World(WorldConfig(vocabulary="unseen", split="heldout", families={"two_panel": 1.0}))[0]
+    assert nouns_in(picture.facts)[0] in unseen
+
+
+def said_colors(color):
+    return (color, *SYNONYMS.get(color, ()))
+
+
+def test_every_drawn_noun_and_color_is_said():
+    for example in only("relation"):
+        for item in example.facts["things"]:
+            assert any(word in example.caption for word in words_for(item["noun"])), example.caption
+            assert item["color"] is None or any(
+                word in example.caption for word in said_colors(item["color"])
+            )
+
+
+def test_counts_are_the_number_of_drawn_things():
+    for example in only("count"):
+        number = example.facts["count"]
+        assert len(example.facts["things"]) == number
+        assert {NUMBERS[number], str(number)} & set(example.caption.split())
+        boxes = [item["box"] for item in example.facts["things"]]
+        assert not any(overlap(a, b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
+def overlap(a, b):
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def center(item):
+    x0, y0, x1, y1 = item["box"]
+    return (x0 + x1) / 2, (y0 + y1) / 2
+
+
+def test_relations_hold_between_the_boxes():
+    for example in [*only("relation"), *only("relation", FULL)]:
+        first, second = example.facts["things"]
+        (ax, ay), (_, by) = center(first), center(second)
+        a, b = first["box"], second["box"]
+        holds = {
+            "left of": a[2] <= b[0],
+            "right of": b[2] <= a[0],
+            "above": a[3] <= b[1] and ay < by,
+            "below": b[3] <= a[1] and by < ay,
+            "on top of": abs(a[3] - b[1]) <= 8 and b[0] <= ax <= b[2],
+            "inside": b[0] <= a[0] and b[1] <= a[1] and a[2] <= b[2] and a[3] <= b[3],
+            "in front of": overlap(a, b) and ay > by,
+            "behind": overlap(a, b) and ay < by,
+        }
+        assert holds[example.facts["relation"]], (example.caption, a, b)
+
+
+def test_negative_captions_share_words_and_differ():
+    rng = np.random.default_rng(0)
+    found = 0
+    for example in [World(SMALL)[index] for index in range(200)]:
+        wrong = negative_caption(example, rng)
+        if wrong is not None:
+            found += 1
+            assert wrong not in {example.caption, *(reword(example, rng) for _ in range(20))}, example.caption
+    assert found > 150
+
+
+def test_a_negative_color_is_not_in_the_picture():
+    rng = np.random.default_rng(0)
+    for example in only("object"):
+        (item,) = example.facts["things"]
+        wrong = negative_caption(example, rng)
+        if item["color"] and wrong:
+            assert item["color"] not in wrong.split()
+
+
+def test_rewording_keeps_the_nouns():
+    rng = np.random.default_rng(0)
+    for example in only("object", count=20):
+        noun, caption = example.facts["things"][0]["noun"], reword(example, rng)
+        assert any(word in caption for word in words_for(noun)), (noun, caption)
+
+
+@pytest.mark.parametrize(
+    ("noun", "many"),
+    [
+        ("pizza", "pizzas"),
+        ("cherry", "cherries"),
+        ("fox", "foxes"),
+        ("fish", "fish"),
+        ("glasses", "glasses"),
+        ("bowl of ramen", "bowls of ramen"),
+        ("house with garden", "houses with garden"),
+        ("woman running", "women running"),
+    ],
+)
+def test_plurals(noun, many):
+    assert plural(noun) == many
+
+
+def test_contact_sheets_hold_every_picture():
+    examples = only("object", count=5)
+    sheet = contact_sheet(examples, columns=2)
+    assert sheet.width > 2 * 256 and sheet.height > 3 * 256
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        WorldConfig(vocabulary="huge"),
+        WorldConfig(split="dev"),
+        WorldConfig(families={"unicorns": 1.0}),
+        WorldConfig(families={"object": 0.0}),
+        WorldConfig(vocabulary="unseen", split="train"),
+    ],
+)
+def test_an_impossible_world_is_refused_with_a_sentence(config):
+    with pytest.raises(WorldError, match=r"^[A-Z].*\.$"):
+        World(config)
