@@ -163,7 +163,8 @@ class DVAE(nn.Module):
 
     def relax(self, logits: Tensor, temperature: float) -> Tensor:
         """A Gumbel-softmax sample of the codes, mixed from the codebook: (B, V, h, w) -> (B, D, h, w)."""
-        weights = F.gumbel_softmax(logits.float(), tau=temperature, dim=1)  # (B, V, h, w)
+        noise = torch.rand_like(logits, dtype=torch.float32).clamp_min_(1e-20).log_().neg_().log_()  # -Gumbel
+        weights = F.softmax((logits.float() - noise) / temperature, dim=1)  # (B, V, h, w)
         return torch.einsum("bvhw,vd->bdhw", weights.to(logits.dtype), self.decoder.codebook.weight)
 
 
