@@ -4,6 +4,7 @@ from dalle.worlds.birdwatching import Bird
 from dalle.worlds.blends import InShapeOf, MadeOf
 from dalle.worlds.media import Dated, Styled
 from dalle.worlds.objects import Count, SingleObject
+from dalle.worlds.outfits import Outfit
 from dalle.worlds.panels import TwoPanel
 from dalle.worlds.relations import Relation, Row, Stack, Trio
 from dalle.worlds.scene import Family
@@ -20,6 +21,7 @@ FAMILIES: dict[str, Family] = {
         Trio(),
         Stack(),
         Wearing(),
+        Outfit(),
         MadeOf(),
         InShapeOf(),
         Pictured(),

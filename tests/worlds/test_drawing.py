@@ -11,7 +11,6 @@ from dalle.worlds.materials import typical_color
 from dalle.worlds.sprites import fitted, original, sprite
 from dalle.worlds.vocabulary import SMALL
 
-
 TWO_TONED = {"duck", "rocket", "camera", "sunglasses"}
 """Half of their pixels keep another color by design: a green head, black lenses."""
 
