@@ -7,7 +7,7 @@ from html import escape
 import gradio as gr
 
 from dalle.contracts import SamplingOptions
-from dalle.ui.parts import QUIET
+from dalle.ui.parts import QUIET, html
 
 MAX_SEED = 2**31 - 1
 MAX_SAMPLES = 32
@@ -19,9 +19,7 @@ IDEAS = (
     "a storefront that has the word 'openai' written on it",
     "a photo of a phone from the 1930s",
     "this bird is red with a yellow belly and a short beak",
-    "a stack of a red cube, a green cube, and a blue cube, from top to bottom",
     "a pencil sketch of a fox",
-    "three pizzas",
 )
 
 
@@ -64,20 +62,19 @@ def prompt() -> Create:
             placeholder="Describe a picture",
             lines=1,
             max_lines=6,
-            autofocus=True,
             container=False,
             elem_id="prompt",
             html_attributes=gr.InputHTMLAttributes(spellcheck=True, autocapitalize="off"),
         )
         draw = gr.Button("Draw", variant="primary", elem_id="draw", scale=0, min_width=120)
         stop = gr.Button("Stop", variant="secondary", elem_id="stop", scale=0, min_width=120, visible=False)
-    return Create(text, draw, stop, gr.HTML(meter(None), elem_id="meter"))
+    return Create(text, draw, stop, html(meter(None), elem_id="meter"))
 
 
 def ideas(target: gr.Textbox) -> None:
     """Sentences to begin with; one click puts them into the prompt."""
     chips = "".join(f'<li><button type="button" class="chip">{escape(idea)}</button></li>' for idea in IDEAS)
-    board = gr.HTML(
+    board = html(
         f'<ul class="chips">{chips}</ul>',
         js_on_load="element.addEventListener('click', (event) => {"
         " const chip = event.target.closest('.chip'); if (chip) trigger('pick', {text: chip.textContent}); })",
@@ -91,8 +88,8 @@ def ideas(target: gr.Textbox) -> None:
 
 def settings() -> Settings:
     """How many, and from which dice."""
-    samples = gr.Slider(1, MAX_SAMPLES, 8, step=1, label="Pictures drawn", elem_id="samples")
-    keep = gr.Slider(1, MAX_SAMPLES, 8, step=1, label="Best shown", elem_id="keep")
+    samples = gr.Slider(1, MAX_SAMPLES, 8, step=1, label="Pictures drawn", buttons=[], elem_id="samples")
+    keep = gr.Slider(1, MAX_SAMPLES, 8, step=1, label="Best shown", buttons=[], elem_id="keep")
     with gr.Row(elem_id="seed-row", equal_height=True):
         seed = gr.Number(
             1, label="Seed", precision=0, minimum=0, maximum=MAX_SEED, elem_id="seed", min_width=80
@@ -102,9 +99,27 @@ def settings() -> Settings:
     dice.click(None, None, seed, js=f"() => Math.floor(Math.random() * {MAX_SEED})")
     with gr.Accordion("Advanced", open=False, elem_id="advanced"):
         options = [
-            gr.Slider(1, 10, 1, step=0.1, label="Guidance", info="How closely the sentence is followed."),
-            gr.Slider(0, 2, 1, step=0.05, label="Temperature", info="0 takes the likeliest token, always."),
-            gr.Slider(0, 1024, 0, step=1, label="Top-k", info="Only the k likeliest tokens; 0 keeps all."),
+            gr.Slider(
+                1, 10, 1, step=0.1, label="Guidance", info="How closely the sentence is followed.", buttons=[]
+            ),
+            gr.Slider(
+                0,
+                2,
+                1,
+                step=0.05,
+                label="Temperature",
+                info="0 takes the likeliest token, always.",
+                buttons=[],
+            ),
+            gr.Slider(
+                0,
+                1024,
+                0,
+                step=1,
+                label="Top-k",
+                info="Only the k likeliest tokens; 0 keeps all.",
+                buttons=[],
+            ),
             gr.Slider(
                 0.05, 1, 1, step=0.01, label="Top-p", info="Only the likeliest that share this probability."
             ),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _UNKNOWN = "Something went wrong here, not with your sentence. Please try again; the server's log says more."
+_DICE = 1_000_000  # seeds of our own choosing are short enough to read out
 WARMING = "The model is warming up …"
 READY = "Ready. Type a sentence and press Enter."
 
@@ -49,7 +50,7 @@ def drawer(loading: "Future[Studio]", shelf: Shelf) -> Callable[..., Iterator[tu
             if not loading.done():
                 yield note(WARMING), gr.skip(), gr.skip()
             studio = loading.result()
-            used = _whole(seed, "seed", 0, MAX_SEED) if same else secrets.randbelow(MAX_SEED)
+            used = _whole(seed, "seed", 0, MAX_SEED) if same else secrets.randbelow(_DICE)
             request = Request(
                 prompt=prompt,
                 samples=int(samples),

@@ -31,7 +31,7 @@ def drawing(update: Update, prompt: str, seed: int) -> str:
     cards = "".join(
         f'<li class="card" data-index="{c.index}">'
         f'<div class="plate">{_image(data_url(c.picture), prompt, c.index)}</div>'
-        f'<p class="caption"><span>{seed}·{c.index}</span></p></li>'
+        f'<p class="caption">{_seed(seed, c.index)}</p></li>'
         for c in update.candidates
     )
     return (
@@ -66,15 +66,19 @@ def _cards(
 
 def _card(card: Card, rank: int, span: tuple[float, float] | None, prompt: str, seed: int) -> str:
     c, address = card.candidate, escape(card.address)
-    name = f"{seed}-{c.index}.png"
-    best = ' best" aria-label="CLIP\'s choice' if rank == 1 and c.score is not None else ""
+    best = rank == 1 and c.score is not None
     return (
-        f'<li class="card{best}" data-index="{c.index}">'
+        f'<li class="card{" best" if best else ""}" data-index="{c.index}">'
         f'<a class="plate" href="{address}" target="_blank">{_image(address, prompt, c.index)}</a>'
         f'<p class="caption"><b class="rank">{rank}</b>{_score(c.score, span)}'
-        f'<span class="seed" title="seed {seed}, picture {c.index}">{seed}·{c.index}</span>'
-        f'<a class="save" href="{address}" download="{name}" aria-label="Download picture {rank} as PNG">PNG</a></p></li>'
+        f'<a class="save" href="{address}" download="{seed}-{c.index}.png" aria-label="Download picture {rank}">PNG</a>'
+        f"{_seed(seed, c.index, best)}</p></li>"
     )
+
+
+def _seed(seed: int, index: int, best: bool = False) -> str:
+    praise = "<em>CLIP\u2019s choice</em>" if best else ""
+    return f'<span class="seed">seed {seed} · {index}{praise}</span>'
 
 
 def _score(score: float | None, span: tuple[float, float] | None) -> str:

@@ -11,7 +11,7 @@ from starlette.staticfiles import StaticFiles
 
 from dalle.errors import DalleError
 from dalle.ui import about, create, drawing, gallery, priming, templates
-from dalle.ui.parts import QUIET, note
+from dalle.ui.parts import QUIET, html, note
 from dalle.ui.shelf import Shelf
 from dalle.ui.theme import theme
 
@@ -24,8 +24,10 @@ _QUEUE = 24  # drawings that may wait at once
 
 _HEADER = """
 <header class="masthead">
-  <a class="wordmark" href="."><svg viewBox="0 0 16 16" aria-hidden="true"><path d="M0 0h4v4H0zM4 0h4v4H4zM8 0h4v4H8zM12
-  0h4v4h-4zM0 4h4v4H0zM4 4h4v4H4zM8 4h4v4H8zM0 8h4v4H0z"/></svg>DALL·E</a>
+  <a class="wordmark" href="."><svg viewBox="0 0 19 19" aria-hidden="true">
+    <path d="M0 0h4v4H0zm5 0h4v4H5zm5 0h4v4h-4zm5 0h4v4h-4zM0 5h4v4H0zm5 0h4v4H5zm5 0h4v4h-4zM0 10h4v4H0z"/>
+    <path opacity=".25" d="M15 5h4v4h-4zM5 10h4v4H5zm5 0h4v4h-4zm5 0h4v4h-4zM0 15h4v4H0zm5 0h4v4H5zm5 0h4v4h-4zm5 0h4v4h-4z"/>
+  </svg>DALL·E</a>
   <p>One transformer writes a picture, token by token. CLIP picks the best.</p>
   <button type="button" class="lamp" data-action="lamp" aria-label="Light or dark page"></button>
 </header>
@@ -36,7 +38,7 @@ def build(loading: "Future[Studio]") -> tuple[gr.Blocks, dict[str, Any]]:
     """The page of a studio that may still be loading, and the keyword arguments of `launch` that belong to it."""
     shelf = Shelf()
     with gr.Blocks(title="DALL·E", analytics_enabled=False, delete_cache=(3600, 3600)) as page:
-        gr.HTML(_HEADER)
+        html(_HEADER)
         with gr.Column(elem_id="hero"):
             made = create.prompt()
             with gr.Tabs(elem_id="starts"):
@@ -45,16 +47,17 @@ def build(loading: "Future[Studio]") -> tuple[gr.Blocks, dict[str, Any]]:
                 templates.panel(made.prompt)
         with gr.Row(elem_id="desk"):
             with gr.Column(elem_id="wall", scale=3, min_width=320):
-                status = gr.HTML(note(drawing.WARMING), elem_id="status")
-                pictures = gr.HTML(gallery.empty(), elem_id="pictures")
+                status = html(note(drawing.WARMING), elem_id="status")
+                pictures = html(gallery.empty(), elem_id="pictures")
             with gr.Column(elem_id="tray", scale=1, min_width=280):
                 settings = create.settings()
                 primed = priming.panel()
         with gr.Accordion("About this model", open=False, elem_id="about"):
-            facts = gr.HTML()
+            facts = html("")
             gr.Markdown(about.model_card())
 
-        started = [made.draw.click, made.prompt.submit]
+        started, buttons = [made.draw.click, made.prompt.submit], [made.draw, made.stop]
+        gr.on(started, None, None, buttons, js=_turn(drawing=True), **QUIET)  # listeners run in this order
         drawn = gr.on(
             started,
             drawing.drawer(loading, shelf),
@@ -66,16 +69,9 @@ def build(loading: "Future[Studio]") -> tuple[gr.Blocks, dict[str, Any]]:
             concurrency_id="device",
             api_visibility="private",
         )
-        buttons = [made.draw, made.stop]
-        gr.on(started, lambda: _buttons(drawing=True), None, buttons, **QUIET)
-        drawn.then(lambda: _buttons(drawing=False), None, buttons, **QUIET)
-        made.stop.click(
-            lambda: (*_buttons(drawing=False), note("Stopped.")),
-            None,
-            [*buttons, status],
-            cancels=drawn,
-            **QUIET,
-        )
+        drawn.then(None, None, buttons, js=_turn(drawing=False), **QUIET)
+        made.stop.click(None, None, buttons, js=_turn(drawing=False), **QUIET)
+        made.stop.click(lambda: note("Stopped."), None, status, cancels=drawn, **QUIET)
 
         count = create.count_with(lambda: _tokens(loading))
         made.prompt.change(count, made.prompt, made.meter, trigger_mode="always_last", **QUIET)
@@ -113,9 +109,10 @@ def _launch_options(shelf: Shelf) -> dict[str, Any]:
     }
 
 
-def _buttons(drawing: bool) -> tuple[Any, Any]:
-    """Draw and Stop take turns in one place."""
-    return gr.update(visible=not drawing), gr.update(visible=drawing)
+def _turn(drawing: bool) -> str:
+    """Draw and Stop take turns in one place, at once: the browser does it."""
+    draw, stop = ("false", "true") if drawing else ("true", "false")
+    return f"() => [{{__type__: 'update', visible: {draw}}}, {{__type__: 'update', visible: {stop}}}]"
 
 
 def _tokens(loading: "Future[Studio]") -> Any:

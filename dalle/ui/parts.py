@@ -5,10 +5,16 @@ import io
 from html import escape
 from typing import Any
 
+import gradio as gr
 from PIL import Image
 
 # Events that answer at once: not in the queue behind a drawing, without a progress bar, not part of the API.
 QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+
+
+def html(value: str, **settings: Any) -> gr.HTML:
+    """Markup of our own, without Gradio's typography."""
+    return gr.HTML(value, apply_default_css=False, **settings)
 
 
 def note(text: str, alarm: bool = False) -> str:

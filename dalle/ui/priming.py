@@ -9,7 +9,7 @@ from PIL import Image
 
 from dalle import images
 from dalle.errors import DalleError, PictureError
-from dalle.ui.parts import QUIET, data_url, note
+from dalle.ui.parts import QUIET, data_url, html, note
 
 _HINT = "Its top rows stay as they are; the model draws the rest."
 _PREVIEW = 512  # pixels; enough for a sharp preview on any screen
@@ -35,8 +35,8 @@ def panel() -> Priming:
             height=180,
             elem_id="prime",
         )
-        preview = gr.HTML(note(_HINT), elem_id="prime-preview")
-        rows = gr.Slider(0, 16, 8, step=1, label="Rows kept", elem_id="rows", visible=False)
+        preview = html(note(_HINT), elem_id="prime-preview")
+        rows = gr.Slider(0, 16, 8, step=1, label="Rows kept", buttons=[], elem_id="rows", visible=False)
         remove = gr.Button("Remove the picture", elem_id="unprime", visible=False)
     parts = Priming(upload, preview, rows, remove, gr.State(None, time_to_live=3600))
     shown = [upload, preview, rows, remove, parts.picture]

@@ -9,7 +9,7 @@ import gradio as gr
 from dalle import prompts
 from dalle.errors import DalleError
 from dalle.prompts import Template
-from dalle.ui.parts import QUIET
+from dalle.ui.parts import QUIET, html
 from dalle.worlds.words import article
 
 _FAMILIES = {"composition": "Composition", "time": "Time", "image-to-image": "Image to image"}
@@ -22,7 +22,7 @@ def panel(target: gr.Textbox) -> None:
         if not members:
             continue
         with gr.Tab(title):
-            board = gr.HTML(_sheet(members[0], {}), js_on_load=_JS, elem_classes="template")
+            board = html(_sheet(members[0], {}), js_on_load=_JS, elem_classes="template")
             board.choose(_choose, None, board, **QUIET)
             board.fill(_fill, None, [board, target], **QUIET)
 
@@ -70,19 +70,19 @@ def _sentence(template: Template, values: Mapping[str, str]) -> str:
     fields = {field.name: field for field in template.fields()}
     chosen = {name: values.get(name, field.options[0]) for name, field in fields.items()}
     parts = [part[:2] for part in Formatter().parse(template.text)]
-    html, seen = "", set()
+    markup, seen = "", set()
     for i, (literal, name) in enumerate(parts):
-        html += escape(literal)
+        markup += escape(literal)
         if name == "a":
             after, slot = parts[i + 1] if i + 1 < len(parts) else ("", None)
             words = (after + chosen.get(slot or "", "")).strip().lower()
-            html += article(words).partition(" ")[0] if words else "a"
+            markup += article(words).partition(" ")[0] if words else "a"
         elif name in seen:
-            html += f'<span class="echo">{escape(chosen[name])}</span>'
+            markup += f'<span class="echo">{escape(chosen[name])}</span>'
         elif name:
-            html += _slot(name, fields[name].label, fields[name].options, chosen[name])
+            markup += _slot(name, fields[name].label, fields[name].options, chosen[name])
             seen.add(name)
-    return html
+    return markup
 
 
 def _slot(name: str, label: str, options: tuple[str, ...], value: str) -> str:
