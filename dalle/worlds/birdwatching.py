@@ -15,7 +15,7 @@ _SIDES = (256, 224, 192)
 
 
 class Bird(Family):
-    """ "this bird is red with a yellow belly and a short beak"."""
+    """As in "this bird is red with a yellow belly and a short beak"."""
 
     name: ClassVar[str] = "bird"
     weight: ClassVar[float] = 2.5

@@ -47,7 +47,7 @@ PRODUCTS = (
 
 
 class MadeOf(Family):
-    """ "a snail made of violin. a snail with the texture of a violin"."""
+    """As in "a snail made of violin. a snail with the texture of a violin"."""
 
     name: ClassVar[str] = "made_of"
     weight: ClassVar[float] = 2.5
@@ -93,7 +93,7 @@ class MadeOf(Family):
 
 
 class InShapeOf(Family):
-    """ "a clock in the shape of a heart", "a pentagon green clock"."""
+    """As in "a clock in the shape of a heart", "a pentagon green clock"."""
 
     name: ClassVar[str] = "in_shape_of"
     weight: ClassVar[float] = 1.5

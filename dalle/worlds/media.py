@@ -20,7 +20,7 @@ _COLORLESS = ("pencil sketch", "black-and-white", "blueprint", "photographic neg
 
 
 class Styled(Family):
-    """ "a mosaic of a blue strawberry", "a penguin in a hat as a pencil sketch"."""
+    """As in "a mosaic of a blue strawberry", "a penguin in a hat as a pencil sketch"."""
 
     name: ClassVar[str] = "style"
     weight: ClassVar[float] = 3.0
@@ -99,7 +99,7 @@ def variant(subject: str, period: str) -> str:
 
 
 class Dated(Family):
-    """ "a photo of a phone from the 20s"."""
+    """As in "a photo of a phone from the 20s"."""
 
     name: ClassVar[str] = "period"
     weight: ClassVar[float] = 2.5

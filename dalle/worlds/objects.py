@@ -24,7 +24,7 @@ def opening(rng: np.random.Generator) -> str:
 
 
 class SingleObject(Family):
-    """ "a blue strawberry", "a tiny dog on the beach", "red bird"."""
+    """As in "a blue strawberry", "a tiny dog on the beach", "red bird"."""
 
     name: ClassVar[str] = "object"
     weight: ClassVar[float] = 5.0
@@ -85,7 +85,7 @@ def layout(count: int) -> tuple[int, list[tuple[int, int]]]:
 
 
 class Count(Family):
-    """ "three pizzas", "a collection of seven blue stars"."""
+    """As in "three pizzas", "a collection of seven blue stars"."""
 
     name: ClassVar[str] = "count"
     weight: ClassVar[float] = 2.5

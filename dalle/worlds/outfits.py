@@ -11,26 +11,14 @@ from dalle.worlds.vocabulary import say, say_color
 from dalle.worlds.wearing import worn
 from dalle.worlds.words import article, listing
 
-WEARERS = (
-    "penguin",
-    "panda",
-    "fox",
-    "frog",
-    "owl",
-    "robot",
-    "avocado",
-    "strawberry",
-    "koala",
-    "bear",
-    "lion",
-)
+WEARERS = ("penguin", "panda", "fox", "frog", "owl", "robot", "avocado", "strawberry", "koala", "bear")
 _PIECES = ("hat", "gloves", "shirt", "pants")
 _BODY_PARTS = (("pants", "jeans", (128, 212), 84), ("shirt", "t-shirt", (128, 156), 104))
 _HANDS = ((68, 170), (188, 170))
 
 
 class Outfit(Family):
-    """ "an emoji of a baby penguin wearing a blue hat, red gloves, green shirt, and yellow pants"."""
+    """As in "an emoji of a baby penguin wearing a blue hat, red gloves, green shirt, and yellow pants"."""
 
     name: ClassVar[str] = "outfit"
     weight: ClassVar[float] = 1.5

@@ -182,7 +182,7 @@ CHANGES: dict[str, Rule] = {
 
 
 class TwoPanel(Family):
-    """ "the exact same teapot on the top with a heart on the bottom": two panels of 256 x 128."""
+    """As in "the exact same teapot on the top with a heart on the bottom": two panels of 256 x 128."""
 
     name: ClassVar[str] = "two_panel"
     weight: ClassVar[float] = 4.0

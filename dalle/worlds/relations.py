@@ -80,7 +80,7 @@ def _pair_sides(relation: str, stage: Stage) -> tuple[int, int]:
 
 
 class Relation(Family):
-    """ "a dog to the left of a cat", "a red cube on top of a blue cube"."""
+    """As in "a dog to the left of a cat", "a red cube on top of a blue cube"."""
 
     name: ClassVar[str] = "relation"
     weight: ClassVar[float] = 5.0
@@ -144,7 +144,7 @@ class Relation(Family):
 
 
 class Row(Family):
-    """ "a dog, a cat, and a snail in a row"; "a red cube between two blue cubes"."""
+    """As in "a dog, a cat, and a snail in a row"; "a red cube between two blue cubes"."""
 
     name: ClassVar[str] = "row"
     weight: ClassVar[float] = 1.2
@@ -188,7 +188,7 @@ class Row(Family):
 
 
 class Trio(Family):
-    """ "a star above a dog and a cat", "a dog to the left of a cat, with a star above them"."""
+    """As in "a star above a dog and a cat", "a dog to the left of a cat, with a star above them"."""
 
     name: ClassVar[str] = "trio"
     weight: ClassVar[float] = 1.2
@@ -233,7 +233,7 @@ class Trio(Family):
 
 
 class Stack(Family):
-    """ "a stack of 3 cubes. a red cube is on the top, sitting on a green cube. …"."""
+    """As in "a stack of 3 cubes. a red cube is on the top, sitting on a green cube. …"."""
 
     name: ClassVar[str] = "stack"
     weight: ClassVar[float] = 1.2

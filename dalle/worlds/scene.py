@@ -46,6 +46,15 @@ class Example:
 
 
 @dataclass(frozen=True)
+class Plan:
+    """A picture not yet drawn: the other fields of its `Example`."""
+
+    caption: str
+    family: str
+    facts: Facts
+
+
+@dataclass(frozen=True)
 class Stage:
     """What a plan is made from: a generator, the words, and the lattice (pixels) that positions snap to."""
 

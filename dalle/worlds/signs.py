@@ -38,7 +38,7 @@ def made_up_word(rng: np.random.Generator) -> str:
 
 
 class Pictured(Family):
-    """ "a road sign with an image of a blue strawberry"."""
+    """As in "a road sign with an image of a blue strawberry"."""
 
     name: ClassVar[str] = "surface"
     weight: ClassVar[float] = 3.0
@@ -85,7 +85,7 @@ class Pictured(Family):
 
 
 class Written(Family):
-    """ "a storefront that has 'openai' written on it"."""
+    """As in "a storefront that has 'openai' written on it"."""
 
     name: ClassVar[str] = "word"
     weight: ClassVar[float] = 2.5

@@ -98,7 +98,7 @@ def worn(item: str, body: Thing, color: str | None = None) -> Thing:
 
 
 class Wearing(Family):
-    """ "an illustration of an avocado in a helmet walking a dog"."""
+    """As in "an illustration of an avocado in a helmet walking a dog"."""
 
     name: ClassVar[str] = "wearing"
     weight: ClassVar[float] = 4.0

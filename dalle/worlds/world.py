@@ -9,7 +9,7 @@ from PIL import Image
 from dalle.errors import WorldError
 from dalle.worlds.backgrounds import SIDE
 from dalle.worlds.families import FAMILIES
-from dalle.worlds.scene import Example, Facts, Family, Stage
+from dalle.worlds.scene import Example, Facts, Family, Plan, Stage
 from dalle.worlds.split import is_held_out
 from dalle.worlds.vocabulary import vocabulary
 
@@ -68,17 +68,21 @@ class World:
     def families(self) -> tuple[str, ...]:
         return tuple(family.name for family in self._families)
 
-    def __getitem__(self, index: int) -> Example:
+    def plan(self, index: int) -> Plan:
+        """All of `world[index]` but its picture: much faster, where only captions are wanted."""
         if index < 0:
             raise IndexError("a world is counted from 0")
         rng = np.random.default_rng((self.config.seed, index))
         family = self._families[int(rng.choice(len(self._families), p=self._shares))]
-        facts = self._plan(family, Stage(rng, self.vocabulary, self.config.lattice))
-        caption = family.caption(facts, rng)
-        picture = family.draw(facts)
+        facts = self._facts(family, Stage(rng, self.vocabulary, self.config.lattice))
+        return Plan(family.caption(facts, rng), family.name, facts)
+
+    def __getitem__(self, index: int) -> Example:
+        plan = self.plan(index)
+        picture = FAMILIES[plan.family].draw(plan.facts)
         if self.config.size != SIDE:
             picture = picture.resize((self.config.size, self.config.size), Image.Resampling.LANCZOS)
-        return Example(picture, caption, family.name, facts)
+        return Example(picture, plan.caption, plan.family, plan.facts)
 
     def __iter__(self) -> Iterator[Example]:
         index = 0
@@ -86,7 +90,7 @@ class World:
             yield self[index]
             index += 1
 
-    def _plan(self, family: Family, stage: Stage) -> Facts:
+    def _facts(self, family: Family, stage: Stage) -> Facts:
         for _ in range(_TRIES):
             facts = family.plan(stage)
             if self._belongs(family, facts):
