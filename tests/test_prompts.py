@@ -82,7 +82,7 @@ def test_templates_use_only_words_that_the_training_world_says():
 
     rng = np.random.default_rng(0)
     stage = Stage(rng, vocabulary("small"), 1)
-    captions = (family.caption(family.plan(stage), rng) for family in FAMILIES.values() for _ in range(400))
+    captions = (family.caption(family.plan(stage), rng) for family in FAMILIES.values() for _ in range(200))
     said = {word for caption in captions for word in re.findall(r"[\w-]+", caption)}
     asked = {
         word: template.id
