@@ -18,11 +18,7 @@ STRIKE = 109
 
 TEXT_FILES = {
     "sans": "DejaVuSans.ttf",
-    "sans bold": "DejaVuSans-Bold.ttf",
-    "serif": "LiberationSerif-Regular.ttf",
-    "serif bold": "LiberationSerif-Bold.ttf",
     "mono bold": "LiberationMono-Bold.ttf",
-    "narrow bold": "LiberationSansNarrow-Bold.ttf",
 }
 PACKAGES = "fonts-noto-color-emoji fonts-dejavu fonts-liberation"
 

@@ -15,9 +15,10 @@ from PIL import Image, ImageDraw
 from dalle.worlds.fonts import emoji_font
 
 _SKIPPED = re.compile(
-    r"(wo)?men_|(wo)?men’s|(wo)?man_bald|person_|people_|family|couple|kiss_"
+    r"no_|input_|curly_|double_|breast-|exclamation|part_alternation|wavy|divide|minus|multiply|plus|infinity"
+    r"|(wo)?men_|(wo)?men’s|(wo)?man_bald|person_|people_|family|couple|kiss_"
     r"|(red|orange|yellow|green|blue|purple|brown|black|white|grey|pink|light_blue)_(?!flower|cane)"
-    r"|.*(facing_right|o’clock|-thirty|button|keycap|flag|_arrow|_sign|symbol|square|circle|diamond$|_no_|moon_face"
+    r"|.*(facing_right|o’clock|-thirty|button|keycap|flag|_arrow|_sign|symbol|square|circle|diamond$|moon_face"
     r"|middle_finger|pregnant|speaker_|blond|_NO$|_OK$)"
 )
 _KEPT = {"crescent_moon", "stop_sign", "bow_and_arrow"}

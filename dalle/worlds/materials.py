@@ -28,7 +28,7 @@ def shaped(content: Image.Image, mold: Image.Image) -> Image.Image:
     """`content` in the outline of `mold`: a silhouette in the content's color, and the content inside it."""
     mold = _scaled(mold, _RESOLUTION)
     color = typical_color(content)
-    silhouette = mold.getchannel("A").point(lambda a: 255 if a > 96 else 0)
+    silhouette = mold.getchannel("A")
     image = Image.new("RGBA", mold.size, (*shade(color, 1.45), 255))
     inner = _scaled(content, round(_RESOLUTION * 0.72))
     center = _balance_point(silhouette)
@@ -46,13 +46,14 @@ def typical_color(drawing: Image.Image) -> RGB:
 
 def polygon(sides: int) -> Image.Image:
     """A regular polygon, standing on a side, as a black RGBA drawing."""
-    middle, radius = _RESOLUTION / 2, _RESOLUTION / 2 - 4
+    side = 4 * _RESOLUTION  # drawn large, so that scaling smooths its edges
+    middle, radius = side / 2, side / 2 - 4
     turn = math.pi / 2 + math.pi / sides
     angles = [turn + 2 * math.pi * corner / sides for corner in range(sides)]
     corners = [(middle + radius * math.cos(angle), middle + radius * math.sin(angle)) for angle in angles]
-    image = Image.new("RGBA", (_RESOLUTION, _RESOLUTION))
+    image = Image.new("RGBA", (side, side))
     ImageDraw.Draw(image).polygon(corners, fill=(0, 0, 0, 255))
-    return image
+    return image.crop(image.getbbox())
 
 
 def _scaled(drawing: Image.Image, side: int) -> Image.Image:

@@ -100,7 +100,7 @@ class Stage:
 
 def thing(noun: str, center: tuple[int, int], side: int, color: str | None = None, **more: Any) -> Thing:
     """An object centered on a point, its longer side `side` pixels; `more`: a `material`, an `outline`…"""
-    width, height = fitted(noun, side, more.get("outline"))
+    width, height = fitted(more.get("outline") or noun, side)
     x0, y0 = center[0] - width // 2, center[1] - height // 2
     return {"noun": noun, "color": color, "box": (x0, y0, x0 + width, y0 + height), **more}
 

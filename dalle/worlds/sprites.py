@@ -14,7 +14,7 @@ POLYGONS = {"triangle": 3, "square": 4, "pentagon": 5, "hexagon": 6, "heptagon":
 _DEFAULT_SHAPE_COLOR = "gray"
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=1536)
 def original(
     noun: str, color: str | None = None, material: str | None = None, outline: str | None = None
 ) -> Image.Image:
@@ -27,7 +27,7 @@ def original(
     if material:
         drawing = textured(drawing, original(material))
     if outline:
-        drawing = shaped(drawing, polygon(POLYGONS[outline]) if outline in POLYGONS else original(outline))
+        drawing = shaped(drawing, _mold(outline))
     return drawing.crop(drawing.getbbox())
 
 
@@ -41,14 +41,19 @@ def _plain(noun: str, color: str | None) -> Image.Image:
     return recolor(drawing, ALL_COLORS[color]) if color else drawing
 
 
-def fitted(noun: str, side: int, outline: str | None = None) -> tuple[int, int]:
-    """Width and height of a noun whose longer side is `side` pixels."""
-    width, height = original(noun, outline=outline).size
+@lru_cache(maxsize=64)
+def _mold(outline: str) -> Image.Image:
+    return polygon(POLYGONS[outline]) if outline in POLYGONS else original(outline)
+
+
+def fitted(outline: str, side: int) -> tuple[int, int]:
+    """Width and height of a noun or polygon whose longer side is `side` pixels."""
+    width, height = _mold(outline).size
     scale = side / max(width, height)
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=512)
 def sprite(
     noun: str,
     width: int,

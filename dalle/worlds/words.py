@@ -1,5 +1,7 @@
 """The little English the captions need: articles, plurals, numbers."""
 
+import re
+
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 _IRREGULAR = {
@@ -10,28 +12,14 @@ _IRREGULAR = {
     "child": "children",
 }  # fmt: skip
 _UNCHANGED = {"fish", "sheep", "deer", "shrimp", "squid", "bison", "moose"}
+_PREPOSITION = re.compile(r"( (?:of|with|in|on|at|over|behind|showing) )")
 _VOWEL_SOUND = ("hour", "x-ray", "honest")
 _CONSONANT_SOUND = ("uni", "use", "eu", "one", "ukulele", "ufo", "u-turn")
 
 
-_PAIRS = (
-    "glasses",
-    "jeans",
-    "headphones",
-    "chips",
-    "fries",
-    "trousers",
-    "pants",
-    "scissors",
-    "gloves",
-    "socks",
-    "skis",
-)
-
-
 def article(phrase: str) -> str:
-    """`phrase` with 'a' or 'an' before it; as it is where it ends in a word without singular ("glasses")."""
-    if phrase.endswith(_PAIRS):
+    """`phrase` with 'a' or 'an' before it; as it is where it is a plural ("glasses")."""
+    if _is_plural(phrase):
         return phrase
     if phrase.startswith(_VOWEL_SOUND):
         return f"an {phrase}"
@@ -41,14 +29,17 @@ def article(phrase: str) -> str:
 
 def plural(noun: str) -> str:
     """The plural of a noun phrase: its last word is changed ("polar bears"), or its head before "of"."""
-    for preposition in (" of ", " with ", " in ", " on ", " at ", " behind ", " showing "):
-        head, found, rest = noun.partition(preposition)
-        if found:
-            return f"{plural(head)}{found}{rest}"
+    if parts := _PREPOSITION.split(noun, maxsplit=1)[1:]:
+        return f"{plural(noun.removesuffix(''.join(parts)))}{''.join(parts)}"
     first, _, last = noun.rpartition(" ")
     if first in ("man", "woman", "person") and last.endswith("ing"):
         return f"{_plural_word(first)} {last}"
     return f"{first} {_plural_word(last)}".lstrip()
+
+
+def _is_plural(phrase: str) -> bool:
+    head = _PREPOSITION.split(phrase, maxsplit=1)[0]
+    return head.endswith("s") and not head.endswith(("ss", "us", "is", "aries", "pisces", "lens", "gas"))
 
 
 def _plural_word(word: str) -> str:
