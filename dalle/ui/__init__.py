@@ -2,10 +2,8 @@
 
 import os
 
-os.environ.setdefault(
-    "GRADIO_ANALYTICS_ENABLED", "False"
-)  # before Gradio is imported; no request leaves the machine
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before Gradio is imported; no request leaves the machine
 
-from dalle.ui.page import build  # noqa: E402
+from dalle.ui.page import build
 
 __all__ = ["build"]

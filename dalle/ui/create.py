@@ -7,7 +7,7 @@ from html import escape
 import gradio as gr
 
 from dalle.contracts import SamplingOptions
-from dalle.ui.parts import QUIET, html
+from dalle.ui.parts import QUIET, html, slider
 
 MAX_SEED = 2**31 - 1
 MAX_SAMPLES = 32
@@ -21,6 +21,13 @@ IDEAS = (
     "this bird is red with a yellow belly and a short beak",
     "a pencil sketch of a fox",
 )
+
+_PICK = """
+element.addEventListener('click', (event) => {
+  const chip = event.target.closest('.chip');
+  if (chip) trigger('pick', {text: chip.textContent});
+});
+"""
 
 
 @dataclass(frozen=True)
@@ -74,11 +81,7 @@ def prompt() -> Create:
 def ideas(target: gr.Textbox) -> None:
     """Sentences to begin with; one click puts them into the prompt."""
     chips = "".join(f'<li><button type="button" class="chip">{escape(idea)}</button></li>' for idea in IDEAS)
-    board = html(
-        f'<ul class="chips">{chips}</ul>',
-        js_on_load="element.addEventListener('click', (event) => {"
-        " const chip = event.target.closest('.chip'); if (chip) trigger('pick', {text: chip.textContent}); })",
-    )
+    board = html(f'<ul class="chips">{chips}</ul>', js_on_load=_PICK)
 
     def pick(event: gr.EventData) -> str:
         return event.text
@@ -88,41 +91,19 @@ def ideas(target: gr.Textbox) -> None:
 
 def settings() -> Settings:
     """How many, and from which dice."""
-    samples = gr.Slider(1, MAX_SAMPLES, 8, step=1, label="Pictures drawn", buttons=[], elem_id="samples")
-    keep = gr.Slider(1, MAX_SAMPLES, 8, step=1, label="Best shown", buttons=[], elem_id="keep")
+    samples = slider("Pictures drawn", 1, MAX_SAMPLES, 1, 8, elem_id="samples")
+    keep = slider("Best shown", 1, MAX_SAMPLES, 1, 8, elem_id="keep")
     with gr.Row(elem_id="seed-row", equal_height=True):
-        seed = gr.Number(
-            1, label="Seed", precision=0, minimum=0, maximum=MAX_SEED, elem_id="seed", min_width=80
-        )
+        seed = gr.Number(1, label="Seed", precision=0, minimum=0, maximum=MAX_SEED, elem_id="seed", min_width=80)
         dice = gr.Button("New seed", elem_id="dice", scale=0, min_width=96)
     same = gr.Checkbox(False, label="Keep this seed", elem_id="same")
     dice.click(None, None, seed, js=f"() => Math.floor(Math.random() * {MAX_SEED})")
     with gr.Accordion("Advanced", open=False, elem_id="advanced"):
         options = [
-            gr.Slider(
-                1, 10, 1, step=0.1, label="Guidance", info="How closely the sentence is followed.", buttons=[]
-            ),
-            gr.Slider(
-                0,
-                2,
-                1,
-                step=0.05,
-                label="Temperature",
-                info="0 takes the likeliest token, always.",
-                buttons=[],
-            ),
-            gr.Slider(
-                0,
-                1024,
-                0,
-                step=1,
-                label="Top-k",
-                info="Only the k likeliest tokens; 0 keeps all.",
-                buttons=[],
-            ),
-            gr.Slider(
-                0.05, 1, 1, step=0.01, label="Top-p", info="Only the likeliest that share this probability."
-            ),
+            slider("Guidance", 1, 10, 0.1, 1, info="How closely the sentence is followed; 1 is plain sampling."),
+            slider("Temperature", 0, 2, 0.05, 1, info="0 always takes the likeliest token."),
+            slider("Top-k", 0, 1024, 1, 0, info="Only the k likeliest tokens; 0 keeps all."),
+            slider("Top-p", 0.05, 1, 0.01, 1, info="Only the likeliest tokens that share this probability."),
         ]
     return Settings(samples, keep, seed, same, *options)
 
@@ -138,10 +119,9 @@ def meter(count: int | None, length: int = 1) -> str:
         return '<p class="meter">&nbsp;</p>'
     share = min(1.0, count / length)
     over = count > length
-    words = f"{count} / {length} tokens" + (
-        " · the end of the sentence does not fit and is not read" if over else ""
-    )
-    return f'<p class="meter{" over" if over else ""}"><span class="bar" style="--share:{share:.3f}"></span>{words}</p>'
+    words = f"{count} / {length} tokens" + (" · the end does not fit and is not read" if over else "")
+    bar = f'<span class="bar" style="--share:{share:.3f}"></span>'
+    return f'<p class="meter{" over" if over else ""}">{bar}{words}</p>'
 
 
 def count_with(tokens: Callable[[], tuple[Callable[[str], int], int] | None]) -> Callable[[str], str]:

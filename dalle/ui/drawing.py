@@ -86,9 +86,9 @@ def endpoint(loading: "Future[Studio]", shelf: Shelf) -> Callable[..., tuple[lis
     ) -> tuple[list[gr.FileData], list[float]]:
         """Draws pictures of a sentence and ranks them with CLIP.
 
-        Draws `samples` pictures (1 to 32) and returns the `keep` best as PNG files, best first, with their scores
-        (cosine similarities, which compare within one prompt only). The same seed and settings give the same
-        pictures. A setting that is left out is the model's own.
+        Draws `samples` pictures (1 to 32) and returns the `keep` best as PNG files, best first, with their
+        scores (cosine similarities, which compare within one prompt only). The same seed and settings give
+        the same pictures. A setting that is left out is the model's own.
         """
         try:
             studio = loading.result()

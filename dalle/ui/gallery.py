@@ -40,27 +40,24 @@ def drawing(update: Update, prompt: str, seed: int) -> str:
     )
 
 
-def finished(kept: Sequence[Card], dropped: Sequence[Card], sheet: str | None, prompt: str, seed: int) -> str:
+def finished(kept: Sequence[Card], dropped: Sequence[Card], sheet: str, prompt: str, seed: int) -> str:
     """The ranked gallery; what CLIP liked less is one click away."""
     scores = [c.candidate.score for c in (*kept, *dropped) if c.candidate.score is not None]
     span = (min(scores), max(scores)) if scores else None
-    html = f'<ol class="gallery" data-stage="done">{_cards(kept, 1, span, prompt, seed)}</ol>'
-    if sheet:
-        html += f'<p class="takeaway"><a href="{escape(sheet)}" download="grid.png">Download all as one sheet</a></p>'
+    markup = (
+        f'<ol class="gallery" data-stage="done">{_cards(kept, 1, span, prompt, seed)}</ol>'
+        f'<p class="takeaway"><a href="{escape(sheet)}" download="grid.png">Download all as one sheet</a></p>'
+    )
     if dropped:
-        count = (
-            f"{len(dropped)} more that CLIP ranked lower"
-            if len(dropped) > 1
-            else "One more that CLIP ranked lower"
-        )
         rest = _cards(dropped, len(kept) + 1, span, prompt, seed)
-        html += f'<details class="dropped"><summary>{count}</summary><ol class="gallery" data-stage="done">{rest}</ol></details>'
-    return html
+        markup += (
+            f'<details class="dropped"><summary>{len(dropped)} more that CLIP ranked lower</summary>'
+            f'<ol class="gallery" data-stage="done">{rest}</ol></details>'
+        )
+    return markup
 
 
-def _cards(
-    cards: Sequence[Card], first: int, span: tuple[float, float] | None, prompt: str, seed: int
-) -> str:
+def _cards(cards: Sequence[Card], first: int, span: tuple[float, float] | None, prompt: str, seed: int) -> str:
     return "".join(_card(card, rank, span, prompt, seed) for rank, card in enumerate(cards, first))
 
 
@@ -71,14 +68,15 @@ def _card(card: Card, rank: int, span: tuple[float, float] | None, prompt: str, 
         f'<li class="card{" best" if best else ""}" data-index="{c.index}">'
         f'<a class="plate" href="{address}" target="_blank">{_image(address, prompt, c.index)}</a>'
         f'<p class="caption"><b class="rank">{rank}</b>{_score(c.score, span)}'
-        f'<a class="save" href="{address}" download="{seed}-{c.index}.png" aria-label="Download picture {rank}">PNG</a>'
+        f'<a class="save" href="{address}" download="{seed}-{c.index}.png"'
+        f' aria-label="Download picture {rank} as PNG">PNG</a>'
         f"{_seed(seed, c.index, best)}</p></li>"
     )
 
 
 def _seed(seed: int, index: int, best: bool = False) -> str:
     praise = "<em>CLIP\u2019s choice</em>" if best else ""
-    return f'<span class="seed">seed {seed} · {index}{praise}</span>'
+    return f'<span class="seed"><span><i>seed </i>{seed} · {index}</span>{praise}</span>'
 
 
 def _score(score: float | None, span: tuple[float, float] | None) -> str:

@@ -26,7 +26,8 @@ _HEADER = """
 <header class="masthead">
   <a class="wordmark" href="."><svg viewBox="0 0 19 19" aria-hidden="true">
     <path d="M0 0h4v4H0zm5 0h4v4H5zm5 0h4v4h-4zm5 0h4v4h-4zM0 5h4v4H0zm5 0h4v4H5zm5 0h4v4h-4zM0 10h4v4H0z"/>
-    <path opacity=".25" d="M15 5h4v4h-4zM5 10h4v4H5zm5 0h4v4h-4zm5 0h4v4h-4zM0 15h4v4H0zm5 0h4v4H5zm5 0h4v4h-4zm5 0h4v4h-4z"/>
+    <path opacity=".25" d="M15 5h4v4h-4zM5 10h4v4H5zm5 0h4v4h-4zm5 0h4v4h-4z
+      M0 15h4v4H0zm5 0h4v4H5zm5 0h4v4h-4zm5 0h4v4h-4z"/>
   </svg>DALL·E</a>
   <p>One transformer writes a picture, token by token. CLIP picks the best.</p>
   <button type="button" class="lamp" data-action="lamp" aria-label="Light or dark page"></button>
@@ -35,7 +36,7 @@ _HEADER = """
 
 
 def build(loading: "Future[Studio]") -> tuple[gr.Blocks, dict[str, Any]]:
-    """The page of a studio that may still be loading, and the keyword arguments of `launch` that belong to it."""
+    """The page of a studio that may still be loading, and what to pass to its `launch`."""
     shelf = Shelf()
     with gr.Blocks(title="DALL·E", analytics_enabled=False, delete_cache=(3600, 3600)) as page:
         html(_HEADER)
@@ -132,9 +133,7 @@ def _welcome(loading: "Future[Studio]") -> Any:
             return note(str(error), alarm=True), *[gr.skip()] * 6
         except Exception:
             _log.exception("the model did not load")
-            return note("The model could not be loaded; the server's log says why.", alarm=True), *[
-                gr.skip()
-            ] * 6
+            return note("The model could not be loaded; the server's log says why.", alarm=True), *[gr.skip()] * 6
         return (
             note(drawing.READY),
             about.facts(bundle),

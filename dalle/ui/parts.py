@@ -17,6 +17,10 @@ def html(value: str, **settings: Any) -> gr.HTML:
     return gr.HTML(value, apply_default_css=False, **settings)
 
 
+def slider(label: str, low: float, high: float, step: float, value: float, **settings: Any) -> gr.Slider:
+    return gr.Slider(low, high, value, step=step, label=label, buttons=[], **settings)
+
+
 def note(text: str, alarm: bool = False) -> str:
     """A sentence to the visitor; screen readers say it when it changes."""
     return f'<p class="note{" alarm" if alarm else ""}" role="status">{escape(text)}</p>'

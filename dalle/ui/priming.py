@@ -9,7 +9,7 @@ from PIL import Image
 
 from dalle import images
 from dalle.errors import DalleError, PictureError
-from dalle.ui.parts import QUIET, data_url, html, note
+from dalle.ui.parts import QUIET, data_url, html, note, slider
 
 _HINT = "Its top rows stay as they are; the model draws the rest."
 _PREVIEW = 512  # pixels; enough for a sharp preview on any screen
@@ -36,8 +36,8 @@ def panel() -> Priming:
             elem_id="prime",
         )
         preview = html(note(_HINT), elem_id="prime-preview")
-        rows = gr.Slider(0, 16, 8, step=1, label="Rows kept", buttons=[], elem_id="rows", visible=False)
-        remove = gr.Button("Remove the picture", elem_id="unprime", visible=False)
+        rows = slider("Rows kept", 0, 16, 1, 8, elem_id="rows", visible=False)
+        remove = gr.Button("Remove the picture", elem_id="unprime", size="sm", visible=False)
     parts = Priming(upload, preview, rows, remove, gr.State(None, time_to_live=3600))
     shown = [upload, preview, rows, remove, parts.picture]
     upload.upload(_receive, [upload, rows], shown, preprocess=False, **QUIET)

@@ -1,4 +1,4 @@
-"""Finished pictures on disk: the last gallery of each browser session, under addresses that nobody can guess."""
+"""Finished pictures on disk: each browser session's last gallery, at an address that nobody can guess."""
 
 import secrets
 import shutil
@@ -15,7 +15,7 @@ _SESSIONS = 200  # galleries kept at most; a browser that vanishes does not alwa
 
 
 class Shelf:
-    """One folder per session; a new gallery takes the place of the old one, and the end of the program clears all."""
+    """One folder per session. A new gallery replaces the old one; the end of the program clears all."""
 
     def __init__(self) -> None:
         self._home = tempfile.TemporaryDirectory(prefix="dalle-")

@@ -60,7 +60,8 @@ def _sheet(template: Template, values: Mapping[str, str]) -> str:
         notes = f"Give it a picture under <em>Start from a picture</em> and keep the top half. {notes}"
     return (
         f'<ul class="chips">{titles}</ul>'
-        f'<div class="frame" data-template="{escape(template.id)}"><p class="slots">{_sentence(template, values)}</p>'
+        f'<div class="frame" data-template="{escape(template.id)}">'
+        f'<p class="slots">{_sentence(template, values)}</p>'
         f'<button type="button" class="use">Use this sentence</button></div>'
         f'<p class="note">{notes}</p>'
     )
@@ -68,14 +69,14 @@ def _sheet(template: Template, values: Mapping[str, str]) -> str:
 
 def _sentence(template: Template, values: Mapping[str, str]) -> str:
     fields = {field.name: field for field in template.fields()}
-    chosen = {name: values.get(name, field.options[0]) for name, field in fields.items()}
+    chosen: dict[str | None, str] = {name: values.get(name, field.options[0]) for name, field in fields.items()}
     parts = [part[:2] for part in Formatter().parse(template.text)]
     markup, seen = "", set()
     for i, (literal, name) in enumerate(parts):
         markup += escape(literal)
         if name == "a":
             after, slot = parts[i + 1] if i + 1 < len(parts) else ("", None)
-            words = (after + chosen.get(slot or "", "")).strip().lower()
+            words = (after + chosen.get(slot, "")).strip().lower()
             markup += article(words).partition(" ")[0] if words else "a"
         elif name in seen:
             markup += f'<span class="echo">{escape(chosen[name])}</span>'
@@ -103,7 +104,10 @@ const current = () => element.querySelector('.frame').dataset.template;
 let focus = null;
 element.addEventListener('click', (event) => {
   const chip = event.target.closest('.chip');
-  if (chip) { focus = `[data-template="${chip.dataset.template}"]`; trigger('choose', {id: chip.dataset.template}); }
+  if (chip) {
+    focus = `.chip[data-template="${chip.dataset.template}"]`;
+    trigger('choose', {id: chip.dataset.template});
+  }
   if (event.target.closest('.use')) { focus = '.use'; trigger('fill', {id: current(), values: values()}); }
 });
 element.addEventListener('change', (event) => {

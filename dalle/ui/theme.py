@@ -1,4 +1,4 @@
-"""The look of the page: warm paper, black ink, one ultramarine. The style sheet builds on the variables set here."""
+"""The colors and letters of the page: warm paper, ink, one ultramarine. The style sheet builds on them."""
 
 import gradio as gr
 
