@@ -28,7 +28,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "street": ("on the street", "in the street", "on a city street"),
     "snow": ("in the snow", "on a snowy hill", "in winter"),
 }
-_HIDDEN = {"snow": "white", "night": "black"}
+_HIDDEN: dict[str, Set[str | None]] = {"snow": {"white"}, "night": {"black", "navy"}}
 VARIATIONS = 6
 """How many different drawings there are of each place; the small world only shows drawing 0."""
 
@@ -45,7 +45,7 @@ def choose_plain(rng: np.random.Generator, small: bool, colors: Set[str | None] 
 
 def choose(rng: np.random.Generator, small: bool, colors: Set[str | None] = frozenset()) -> Background:
     """A background on which things of these colors are seen: mostly white in the small world."""
-    places = [name for name in PLACES if _HIDDEN.get(name, "") not in colors]  # a color may be None
+    places = [name for name in PLACES if colors.isdisjoint(_HIDDEN.get(name, ()))]
     roll = rng.random()
     if roll < 0.62:
         return choose_plain(rng, small, colors)

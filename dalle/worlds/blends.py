@@ -55,9 +55,7 @@ class MadeOf(Family):
     def plan(self, stage: Stage) -> Facts:
         words = stage.vocabulary
         bodies = (
-            (*words.among(ANIMALS + FOODS + THINGS), *words.shapes)
-            if stage.small
-            else (*words.nouns, *words.shapes)
+            (*words.among(ANIMALS + FOODS + THINGS), *words.shapes) if stage.small else (*words.nouns, *words.shapes)
         )
         materials = words.among(MATERIALS) if stage.small or stage.chance(0.5) else words.nouns
         material = stage.pick(materials)
@@ -118,9 +116,7 @@ class InShapeOf(Family):
             f"{body} in the form of {article(shape)}{place}",
         ]
         if item["outline"] in POLYGONS:
-            sentences.append(
-                f"{article(_ADJECTIVES[shape])} {describe(item, rng, with_article=False)}{place}"
-            )
+            sentences.append(f"{article(_ADJECTIVES[shape])} {describe(item, rng, with_article=False)}{place}")
         return opening(rng) + str(rng.choice(sentences))
 
     def twist(self, facts: Facts, rng: np.random.Generator) -> Facts | None:

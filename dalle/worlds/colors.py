@@ -74,16 +74,12 @@ def recolor(drawing: Image.Image, color: RGB) -> Image.Image:
     if not visible.any():
         return drawing
     light = rgb @ np.array([0.35, 0.5, 0.15], np.float32)  # (H, W)
-    body = visible & (
-        light > 0.25 * np.percentile(light[visible], 95)
-    )  # without black lenses, eyes and outlines
+    body = visible & (light > 0.25 * np.percentile(light[visible], 95))  # without black lenses, eyes and outlines
     relative = light / max(float(np.median(light[body])), 24.0)
     target = np.array(color, np.float32)
     dark = np.clip(relative, 0.0, 1.0)[..., None]
     bright = np.clip((relative - 1.0) * 0.7, 0.0, 0.75)[..., None]
-    deep = (
-        target * 0.12 if target.max() > 80 else target + 70.0
-    )  # in a black drawing the dark lines turn gray
+    deep = target * 0.12 if target.max() > 80 else target + 70.0  # in a black drawing the dark lines turn gray
     painted = deep + (target - deep) * dark
     painted += (255.0 - painted) * bright
     keep = _accents(rgb, visible)[..., None]
@@ -109,9 +105,7 @@ def _hue_saturation(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     high, low = rgb.max(-1), rgb.min(-1)
     spread = np.maximum(high - low, 1e-6)
     r, g, b = rgb[..., 0], rgb[..., 1], rgb[..., 2]
-    hue = np.where(
-        high == r, (g - b) / spread % 6, np.where(high == g, (b - r) / spread + 2, (r - g) / spread + 4)
-    )
+    hue = np.where(high == r, (g - b) / spread % 6, np.where(high == g, (b - r) / spread + 2, (r - g) / spread + 4))
     return hue / 6, spread / np.maximum(high, 1.0)
 
 

@@ -152,9 +152,7 @@ def _is_nameable(character: str, name: str, status: int) -> bool:
     code_points = [ord(point) for point in character]
     return (
         status == emoji.STATUS["fully_qualified"]
-        and not any(
-            0x1F3FB <= code <= 0x1F3FF or 0x1F1E6 <= code <= 0x1F1FF or code > 0xE0000 for code in code_points
-        )
+        and not any(0x1F3FB <= code <= 0x1F3FF or 0x1F1E6 <= code <= 0x1F1FF or code > 0xE0000 for code in code_points)
         and (name in _KEPT or name in NAMES or _SKIPPED.match(name) is None)
     )
 
@@ -166,10 +164,7 @@ def catalogue() -> Mapping[str, Glyph]:
     glyphs: dict[str, Glyph] = {}
     for character, data in emoji.EMOJI_DATA.items():
         name = data["en"].strip(":")
-        if (
-            _is_nameable(character, name, data["status"])
-            and font.getbbox(character)[3] > font.getbbox(character)[1]
-        ):
+        if _is_nameable(character, name, data["status"]) and font.getbbox(character)[3] > font.getbbox(character)[1]:
             noun, *synonyms = _nouns(name)
             glyphs.setdefault(noun, Glyph(noun, character, tuple(synonyms)))
     return dict(sorted(glyphs.items()))

@@ -8,7 +8,7 @@ from PIL import Image
 from dalle.worlds.objects import SingleObject
 from dalle.worlds.periods import PERIODS, apply_period
 from dalle.worlds.relations import Relation
-from dalle.worlds.scene import Facts, Family, Stage, enlarged, thing
+from dalle.worlds.scene import Facts, Family, Stage, resized, thing
 from dalle.worlds.split import Combination
 from dalle.worlds.styles import STYLES, apply_style
 from dalle.worlds.wearing import Wearing
@@ -27,17 +27,11 @@ class Styled(Family):
 
     def plan(self, stage: Stage) -> Facts:
         style = stage.pick(tuple(STYLES))
-        subject = (
-            "wearing"
-            if stage.chance(0.3)
-            else "relation"
-            if not stage.small and stage.chance(0.2)
-            else "object"
-        )
+        subject = "wearing" if stage.chance(0.3) else "relation" if not stage.small and stage.chance(0.2) else "object"
         facts = _SUBJECTS[subject].plan(stage)
         while facts.get("size") or (style in _COLORLESS and any(item["color"] for item in facts["things"])):
             facts = _SUBJECTS[subject].plan(stage)
-        things = [enlarged(facts["things"][0], 208)] if subject == "object" else facts["things"]
+        things = [resized(facts["things"][0], (128, 128), 208)] if subject == "object" else facts["things"]
         background = facts["background"]
         if stage.small or style in _COLORLESS:
             background = stage.plain_background(*things)
@@ -92,9 +86,7 @@ _SUBJECT_WORDS = {
 
 def variant(subject: str, period: str) -> str:
     """The glyph that a subject had in a period."""
-    begun = [
-        glyph for first, glyph in VARIANTS[subject].items() if _YEARS.index(first) <= _YEARS.index(period)
-    ]
+    begun = [glyph for first, glyph in VARIANTS[subject].items() if _YEARS.index(first) <= _YEARS.index(period)]
     return begun[-1]
 
 

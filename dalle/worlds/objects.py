@@ -37,7 +37,7 @@ class SingleObject(Family):
             side = stage.vary(side, 36)
         room = (240 - side) // 2
         center = (128, 128) if stage.small else (stage.vary(128, room), stage.vary(128, room))
-        item = thing(noun, center, side, color)
+        item = thing(noun, center, side, color, **stage.pose())
         return {"things": [item], "size": size, "background": stage.background(item)}
 
     def caption(self, facts: Facts, rng: np.random.Generator) -> str:
@@ -99,9 +99,7 @@ class Count(Family):
         side, centers = layout(count)
         side = side if stage.small else side - int(stage.rng.integers(0, side // 4))
         spread = 0 if stage.small else 6
-        things = [
-            thing(noun, (stage.vary(x, spread), stage.vary(y, spread)), side, color) for x, y in centers
-        ]
+        things = [thing(noun, (stage.vary(x, spread), stage.vary(y, spread)), side, color) for x, y in centers]
         return {"things": things, "count": count, "background": stage.background(*things)}
 
     def caption(self, facts: Facts, rng: np.random.Generator) -> str:

@@ -27,9 +27,7 @@ class Outfit(Family):
         noun = stage.pick(stage.vocabulary.among(WEARERS))
         colors = dict(zip(_PIECES, stage.pick_distinct(stage.vocabulary.colors, 4), strict=True))
         head = thing(noun, (128, 92), stage.vary(92, 6), role="head")
-        clothes = [
-            thing(glyph, at, side, colors[piece], role=piece) for piece, glyph, at, side in _BODY_PARTS
-        ]
+        clothes = [thing(glyph, at, side, colors[piece], role=piece) for piece, glyph, at, side in _BODY_PARTS]
         gloves = [thing("gloves", at, 40, colors["gloves"], role="gloves") for at in _HANDS]
         things = [*clothes, head, *gloves, {**worn("hat", head, colors["hat"]), "role": "hat"}]
         return {"things": things, "background": stage.background(*things)}

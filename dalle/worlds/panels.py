@@ -10,9 +10,8 @@ from PIL import Image, ImageChops, ImageDraw, ImageOps
 from dalle.worlds import backgrounds
 from dalle.worlds.colors import PALE, shade
 from dalle.worlds.materials import typical_color
-from dalle.worlds.scene import Facts, Family, Stage, Thing, moved, paste, thing
+from dalle.worlds.scene import Facts, Family, Stage, Thing, moved, paste, picture_of, resized, thing
 from dalle.worlds.split import Combination
-from dalle.worlds.sprites import sprite
 from dalle.worlds.styles import STYLES, apply_style
 from dalle.worlds.vocabulary import say, say_color
 from dalle.worlds.wearing import HEADS, unlike_piece, worn
@@ -51,6 +50,11 @@ def _panel(background: backgrounds.Background, items: list[Thing]) -> Image.Imag
     return canvas
 
 
+def _center(item: Thing) -> tuple[int, int]:
+    x0, y0, x1, y1 = item["box"]
+    return (x0 + x1) // 2, (y0 + y1) // 2
+
+
 def _tint_of(panel: Image.Image) -> backgrounds.Background:
     corner = panel.getpixel((0, 0))
     return backgrounds.plain(next(name for name, color in PALE.items() if color == corner))
@@ -73,11 +77,12 @@ def _mirrored(panel: Image.Image, item: Thing, change: Change) -> Image.Image:
 
 
 def _tiny(panel: Image.Image, item: Thing, change: Change) -> Image.Image:
-    return _panel(_tint_of(panel), [thing(item["noun"], _CENTER, 32, item["color"])])
+    return _panel(_tint_of(panel), [resized(item, _center(item), 32)])
 
 
 def _close_up(panel: Image.Image, item: Thing, change: Change) -> Image.Image:
-    cut = panel.crop((_CENTER[0] - 48, _CENTER[1] - 24 - 8, _CENTER[0] + 48, _CENTER[1] + 16))
+    x, y = _center(item)
+    cut = panel.crop((x - 48, y - 32, x + 48, y + 16))
     return cut.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
 
 
@@ -90,15 +95,13 @@ def _made_of(panel: Image.Image, item: Thing, change: Change) -> Image.Image:
 
 
 def _with_symbol(panel: Image.Image, item: Thing, change: Change) -> Image.Image:
-    x0, y0, x1, y1 = item["box"]
-    center = (x0 + x1) // 2, (y0 + y1) // 2
-    return _panel(_tint_of(panel), [item, thing(change.value, center, 36)])
+    return _panel(_tint_of(panel), [item, thing(change.value, _center(item), 36)])
 
 
 def _patterned(panel: Image.Image, item: Thing, change: Change) -> Image.Image:
     x0, y0, x1, y1 = item["box"]
     width, height = x1 - x0, y1 - y0
-    drawing = sprite(item["noun"], width, height, item["color"])
+    drawing = picture_of(item)
     pattern = Image.new("L", (width, height))
     pen = ImageDraw.Draw(pattern)
     for row, y in enumerate(range(0, height, 12)):
@@ -128,7 +131,7 @@ def _stamped(panel: Image.Image, item: Thing, change: Change) -> Image.Image:
         for x in (left, right):
             pen.ellipse((x - 3, y - 3, x + 3, y + 3), fill=PALE["gray"])
     pen.rectangle((left + 10, top + 10, right - 10, bottom - 10), outline=_STAMP_EDGE, width=2)
-    paste(result, thing(item["noun"], (128, 64), 68, item["color"]))
+    paste(result, resized(item, (128, 64), 68))
     return result
 
 
@@ -147,12 +150,8 @@ CHANGES: dict[str, Rule] = {
         weight=3.0,
     ),
     "style": Rule(tuple(STYLES), ("{x} on the bottom",), _styled, weight=2.5),
-    "upside down": Rule(
-        ("",), ("upside down on the bottom", "reflected upside-down on the bottom"), _upside_down
-    ),
-    "mirrored": Rule(
-        ("",), ("mirrored on the bottom", "facing the other way on the bottom"), _mirrored, weight=0.6
-    ),
+    "upside down": Rule(("",), ("upside down on the bottom", "reflected upside-down on the bottom"), _upside_down),
+    "mirrored": Rule(("",), ("mirrored on the bottom", "facing the other way on the bottom"), _mirrored, weight=0.6),
     "tiny": Rule(("",), ("tiny on the bottom", "but very small on the bottom"), _tiny, weight=0.8),
     "close-up": Rule(
         ("",), ("in extreme close-up view on the bottom", "in close-up on the bottom"), _close_up, weight=0.8
@@ -163,12 +162,8 @@ CHANGES: dict[str, Rule] = {
         _wearing,
         weight=2.0,
     ),
-    "symbol": Rule(
-        SYMBOLS, ("with {x} on it on the bottom", "with {x} on the bottom"), _with_symbol, weight=1.2
-    ),
-    "pattern": Rule(
-        PATTERNS, ("with {x} on the bottom", "with {x} on it on the bottom"), _patterned, weight=1.0
-    ),
+    "symbol": Rule(SYMBOLS, ("with {x} on it on the bottom", "with {x} on the bottom"), _with_symbol, weight=1.2),
+    "pattern": Rule(PATTERNS, ("with {x} on the bottom", "with {x} on it on the bottom"), _patterned, weight=1.0),
     "material": Rule(
         ("strawberry", "pizza", "banana", "star", "flower", "heart", "lemon", "watermelon"),
         ("made of {x} on the bottom",),
@@ -196,7 +191,8 @@ class TwoPanel(Family):
         value = stage.pick([value for value in CHANGES[kind].values if value != color])
         noun = stage.pick([noun for noun in nouns if noun != value])
         center = stage.vary(_CENTER[0], 40), _CENTER[1]
-        top = thing(noun, center, _SIDE, color)
+        pose = {} if kind == "wearing" else stage.pose()
+        top = thing(noun, center, _SIDE, color, **pose)
         changed = value if kind == "color" else color
         return {
             "things": [top, moved({**top, "color": changed}, 0, HEIGHT)],

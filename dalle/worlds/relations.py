@@ -95,7 +95,7 @@ class Relation(Family):
         if colored and nouns[0] != nouns[1] and stage.chance(0.3):
             colors[int(stage.rng.integers(2))] = None
         sides = _pair_sides(relation, stage)
-        pair = [thing(n, (128, 128), s, c) for n, s, c in zip(nouns, sides, colors, strict=True)]
+        pair = [thing(n, (128, 128), s, c, **stage.pose()) for n, s, c in zip(nouns, sides, colors, strict=True)]
         first, second = arrange(relation, pair[0], pair[1], stage)
         return {
             "relation": relation,
@@ -154,9 +154,7 @@ class Row(Family):
         nouns = stage.pick_distinct(stage.vocabulary.nouns, count)
         side, centers = (72, (48, 128, 208)) if count == 3 else (56, (32, 96, 160, 224))
         y = stage.vary(128, 60)
-        things = [
-            thing(noun, (x, y), side, stage.color(0.35)) for noun, x in zip(nouns, centers, strict=True)
-        ]
+        things = [thing(noun, (x, y), side, stage.color(0.35)) for noun, x in zip(nouns, centers, strict=True)]
         return {"things": things, "background": stage.background(*things)}
 
     def caption(self, facts: Facts, rng: np.random.Generator) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from dalle.worlds import backgrounds
 from dalle.worlds.backgrounds import SIDE
@@ -24,7 +24,7 @@ from dalle.worlds.words import article
 Facts = Mapping[str, Any]
 Thing = Mapping[str, Any]
 """One drawn object: `noun`, `color` (or None), `box` (x0, y0, x1, y1); a `material` or `outline` where it has
-one, and what its family adds."""
+one, `mirrored` where it looks the other way, and what its family adds."""
 Box = tuple[int, int, int, int]
 
 
@@ -85,6 +85,10 @@ class Stage:
         moved = value + int(self.rng.integers(-spread, spread + 1))
         return round(moved / self.lattice) * self.lattice
 
+    def pose(self) -> dict[str, bool]:
+        """Further values for a thing: in the full world, one in three looks the other way."""
+        return {} if self.small or self.chance(2 / 3) else {"mirrored": True}
+
     def grain(self) -> int:
         """Seeds the texture of a style or surface: one texture for all in the small world."""
         return 0 if self.small else int(self.rng.integers(1, 1000))
@@ -110,10 +114,10 @@ def moved(item: Thing, dx: int, dy: int) -> Thing:
     return {**item, "box": (x0 + dx, y0 + dy, x1 + dx, y1 + dy)}
 
 
-def enlarged(item: Thing, side: int) -> Thing:
-    """The same thing in the middle of the canvas, its longer side `side` pixels."""
+def resized(item: Thing, center: tuple[int, int], side: int) -> Thing:
+    """The same thing centered on a point, its longer side `side` pixels."""
     kept = {key: value for key, value in item.items() if key not in ("noun", "color", "box")}
-    return thing(item["noun"], (SIDE // 2, SIDE // 2), side, item["color"], **kept)
+    return thing(item["noun"], center, side, item["color"], **kept)
 
 
 def describe(item: Thing, rng: np.random.Generator, with_article: bool = True) -> str:
@@ -126,11 +130,17 @@ def describe(item: Thing, rng: np.random.Generator, with_article: bool = True) -
     return article(phrase) if with_article else phrase
 
 
-def paste(canvas: Image.Image, item: Thing) -> None:
-    """Draw one object into its box."""
+def picture_of(item: Thing) -> Image.Image:
+    """One object, RGBA, as large as its box. Never draw into it."""
     x0, y0, x1, y1 = item["box"]
     picture = sprite(item["noun"], x1 - x0, y1 - y0, item["color"], item.get("material"), item.get("outline"))
-    canvas.paste(picture, (x0, y0), picture)
+    return ImageOps.mirror(picture) if item.get("mirrored") else picture
+
+
+def paste(canvas: Image.Image, item: Thing) -> None:
+    """Draw one object into its box."""
+    picture = picture_of(item)
+    canvas.paste(picture, item["box"][:2], picture)
 
 
 def draw_scene(facts: Facts) -> Image.Image:

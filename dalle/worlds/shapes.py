@@ -56,9 +56,7 @@ def _cylinder(color: RGB) -> Image.Image:
     draw.ellipse((36, 184, 220, 248), fill=255)
     draw.ellipse((36, 8, 220, 72), fill=255)
     image = _striped(color, mask)
-    ImageDraw.Draw(image).ellipse(
-        (36, 8, 220, 72), fill=(*shade(color, 1.3), 255), outline=shade(color, 0.8), width=3
-    )
+    ImageDraw.Draw(image).ellipse((36, 8, 220, 72), fill=(*shade(color, 1.3), 255), outline=shade(color, 0.8), width=3)
     return image
 
 

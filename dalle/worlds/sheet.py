@@ -20,9 +20,7 @@ def contact_sheet(examples: Sequence[Example], columns: int = 8) -> Image.Image:
     width = max(picture.width for picture, _ in cells)
     rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
     heights = [max(picture.height + _LINE * len(lines) for picture, lines in row) + _GAP for row in rows]
-    sheet = Image.new(
-        "RGB", (min(columns, len(cells)) * (width + _GAP) + _GAP, sum(heights) + _GAP), (238, 238, 240)
-    )
+    sheet = Image.new("RGB", (min(columns, len(cells)) * (width + _GAP) + _GAP, sum(heights) + _GAP), (238, 238, 240))
     draw, top = ImageDraw.Draw(sheet), _GAP
     for row, height in zip(rows, heights, strict=True):
         for column, (picture, lines) in enumerate(row):

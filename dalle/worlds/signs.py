@@ -31,9 +31,7 @@ _CONSONANTS, _VOWELS = "bcdfghjklmnprstvwz", "aeiou"
 
 def made_up_word(rng: np.random.Generator) -> str:
     """Two or three syllables that mean nothing, so that spelling must be read from the caption."""
-    syllables = (
-        str(rng.choice(list(_CONSONANTS))) + str(rng.choice(list(_VOWELS))) for _ in range(rng.integers(2, 4))
-    )
+    syllables = (str(rng.choice(list(_CONSONANTS))) + str(rng.choice(list(_VOWELS))) for _ in range(rng.integers(2, 4)))
     return "".join(syllables)
 
 
@@ -66,9 +64,7 @@ class Pictured(Family):
 
     def draw(self, facts: Facts) -> Image.Image:
         content = original(facts["content"]["noun"], facts["content"]["color"])
-        return draw_surface(
-            facts["surface"], SIDE, content=content, rng=np.random.default_rng(facts["grain"])
-        )
+        return draw_surface(facts["surface"], SIDE, content=content, rng=np.random.default_rng(facts["grain"]))
 
     def twist(self, facts: Facts, rng: np.random.Generator) -> Facts:
         content = facts["content"]
@@ -112,9 +108,7 @@ class Written(Family):
         return str(rng.choice(sentences))
 
     def draw(self, facts: Facts) -> Image.Image:
-        return draw_surface(
-            facts["surface"], SIDE, word=facts["word"], rng=np.random.default_rng(facts["grain"])
-        )
+        return draw_surface(facts["surface"], SIDE, word=facts["word"], rng=np.random.default_rng(facts["grain"]))
 
     def twist(self, facts: Facts, rng: np.random.Generator) -> Facts:
         others = [word for word in FAMOUS if word != facts["word"]]

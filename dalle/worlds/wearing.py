@@ -106,9 +106,7 @@ class Wearing(Family):
     def plan(self, stage: Stage) -> Facts:
         words = stage.vocabulary
         noun = stage.pick(words.among(tuple(HEADS)))
-        action = (
-            stage.pick(("walking", "walking", "holding", "riding", "playing")) if stage.chance(0.55) else None
-        )
+        action = stage.pick(("walking", "walking", "holding", "riding", "playing")) if stage.chance(0.55) else None
         clothed = action is None or stage.chance(0.6)
         body = self._body(noun, action, stage)
         pieces = [body]
@@ -210,9 +208,7 @@ def _draw_leash(canvas: Image.Image, walker: Thing, walked: Thing) -> None:
     ImageDraw.Draw(canvas).line(curve, fill=_LEASH, width=4, joint="curve")
 
 
-def _bezier(
-    a: tuple[float, float], b: tuple[float, float], c: tuple[float, float], t: float
-) -> tuple[float, float]:
+def _bezier(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float], t: float) -> tuple[float, float]:
     """A point of the quadratic curve from `a` over `b` to `c`."""
     weights = (1 - t) ** 2, 2 * t * (1 - t), t**2
     return tuple(sum(w * p[axis] for w, p in zip(weights, (a, b, c), strict=True)) for axis in (0, 1))  # type: ignore
