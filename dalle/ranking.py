@@ -31,10 +31,7 @@ class ClipRanker:
         """`model` is open_clip's; `encode` maps a sentence to the (T,) int64 tokens of its text tower."""
         self.model = model.eval().requires_grad_(False)
         self._encode = encode
-        preprocess = open_clip().get_model_preprocess_cfg(model)
-        self._size = _square(preprocess["size"])
-        self._mean = torch.tensor(preprocess["mean"]).view(3, 1, 1)
-        self._std = torch.tensor(preprocess["std"]).view(3, 1, 1)
+        self._prepare = Preprocess(model)
 
     @classmethod
     def load(cls, directory: Path, tokenizer: TextTokenizer) -> ClipRanker:
@@ -47,8 +44,7 @@ class ClipRanker:
         if not weights.is_file():
             raise CheckpointError(f"{WEIGHTS} is missing.")
         try:
-            # Each part of the named config is replaced by ours: the road of published models, our own model.
-            model = open_clip().create_model("ViT-B-32", pretrained=str(weights), **parts)
+            model = build(parts, weights)
         except Exception as error:  # open_clip, torch and safetensors each raise their own kinds
             raise CheckpointError(
                 f"{WEIGHTS} is damaged, or not the model that {CONFIG} describes."
@@ -100,9 +96,21 @@ class ClipRanker:
     def _device(self) -> torch.device:
         return next(self.model.parameters()).device
 
-    def _prepare(self, images: Tensor) -> Tensor:
-        images = resize(images, self._size)
-        return (images - self._mean.to(images)) / self._std.to(images)  # (B, 3, size, size)
+
+class Preprocess:
+    """Pictures as a model was trained to see them: its size, its mean and standard deviation per channel."""
+
+    def __init__(self, model: Any) -> None:
+        values = open_clip().get_model_preprocess_cfg(model)
+        size = values["size"]
+        self.size: int = size if isinstance(size, int) else size[0]
+        self._mean = torch.tensor(values["mean"]).view(3, 1, 1)
+        self._std = torch.tensor(values["std"]).view(3, 1, 1)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] -> (B, 3, size, size)."""
+        images = resize(images, self.size)
+        return (images - self._mean.to(images)) / self._std.to(images)
 
 
 def open_clip() -> ModuleType:
@@ -111,6 +119,14 @@ def open_clip() -> ModuleType:
     import open_clip as library
 
     return library
+
+
+def build(parts: dict[str, Any], weights: Path | None = None) -> Any:
+    """The open_clip model of a config, with random weights or with those of a file.
+
+    It takes the road of published models: a named one is asked for, and every part of its config replaced.
+    """
+    return open_clip().create_model("ViT-B-32", pretrained=None if weights is None else str(weights), **parts)
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -126,7 +142,3 @@ def resize(images: Tensor, size: int) -> Tensor:
     if images.shape[-2:] == (size, size):
         return images
     return F.interpolate(images.float(), (size, size), mode="bicubic", antialias=True).clamp(0, 1)
-
-
-def _square(size: int | Sequence[int]) -> int:
-    return size if isinstance(size, int) else size[0]

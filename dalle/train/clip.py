@@ -1,0 +1,257 @@
+"""Stage three: a small CLIP of our own, the judge of the pictures (paper, section 2.6).
+
+An open_clip model, trained with its in-batch softmax (Radford et al. 2021, section 2.3). Most captions have
+a false twin, the same nouns with colors, counts or relations exchanged; the twins of the whole batch are
+further wrong answers for every picture, so that a bag of words is not enough (Yuksekgonul et al. 2023).
+"""
+
+import contextlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from dalle import config
+from dalle.ranking import CONFIG, WEIGHTS, ClipRanker, Preprocess, build, open_clip
+from dalle.text import BpeTokenizer
+from dalle.train.corpus import Corpus, pixels
+from dalle.train.loop import Average, Run, autocast, cosine, pick_device, set_lr
+
+RIVALS = 64  # captions that a picture's own one has to beat in recall@1
+_MAX_SCALE = float(np.log(100))  # of the logits, as in the paper
+
+
+@dataclass(frozen=True)
+class ClipRecipe:
+    """What is trained, how long and how fast."""
+
+    image_size: int = 128  # pixels
+    patch_size: int = 16
+    width: int = 192
+    layers: int = 6
+    patch_dropout: float = 0.5
+    text_width: int = 192
+    text_layers: int = 3
+    embed_dim: int = 192
+    context: int = 32  # text tokens read; a longer caption is cut
+    steps: int = 1500
+    batch: int = 128
+    lr: float = 1e-3
+    warmup: float = 0.05  # share of the steps
+    weight_decay: float = 0.05
+    shift: float = 0.06  # furthest move of a picture, as a share of its side, and its change of size
+    blurred: float = 0.5  # share of the pictures that are softened, as a VAE's reconstructions are
+    words: float = 0.5  # weight of the loss that names the words of the caption
+    decay: float = 0.99  # of the moving average
+    precision: str = "bf16"
+    seed: int = 0
+
+
+class Batches:
+    """Batch `step`: pictures, their captions and the false captions; the same step always gives the same."""
+
+    def __init__(self, corpus: Corpus, tokenizer: BpeTokenizer, recipe: ClipRecipe):
+        self.pictures, self.recipe = corpus.pictures, recipe
+        self.captions = [_encode(texts, tokenizer, recipe.context) for texts in corpus.captions]
+        self.negatives = [_encode(texts, tokenizer, recipe.context) for texts in corpus.negatives]
+
+    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
+        """(B, 3, S, S) in [0, 1] and (B + F, T): text i belongs to picture i, the last F to none."""
+        rng = np.random.default_rng((self.recipe.seed, step))
+        count = min(self.recipe.batch, len(self.pictures))
+        chosen = np.sort(rng.choice(len(self.pictures), count, replace=False))
+        rows = [self.captions[i] for i in chosen] + [self.negatives[i] for i in chosen]
+        texts = torch.stack([row[rng.integers(len(row))] for row in rows if len(row)])
+        return augment(torch.from_numpy(pixels(self.pictures[chosen])), self.recipe, rng), texts
+
+
+def _encode(texts: Sequence[str], tokenizer: BpeTokenizer, context: int) -> Tensor:
+    rows = [tokenizer.encode(text)[:context] for text in texts]
+    return torch.stack(rows) if rows else torch.empty(0, context, dtype=torch.int64)
+
+
+def augment(images: Tensor, recipe: ClipRecipe, rng: np.random.Generator) -> Tensor:
+    """Move and zoom each picture a little and soften some; colors and sides stay, as captions name them.
+
+    (B, 3, H, W) in [0, 1] -> (B, 3, image_size, image_size) in [0, 1]
+    """
+    count, size = len(images), recipe.image_size
+    places = np.zeros((count, 2, 3), np.float32)
+    places[:, 0, 0] = places[:, 1, 1] = rng.uniform(1 - 2 * recipe.shift, 1, count)
+    places[:, :, 2] = rng.uniform(-2 * recipe.shift, 2 * recipe.shift, (count, 2))
+    grid = F.affine_grid(torch.from_numpy(places), [count, 3, size, size], align_corners=False)
+    moved = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+    soft = round(count * recipe.blurred)
+    small = F.interpolate(moved[:soft], round(size * rng.uniform(0.4, 0.9)), mode="bilinear", antialias=True)
+    return torch.cat([F.interpolate(small, size, mode="bilinear"), moved[soft:]])
+
+
+def model_config(recipe: ClipRecipe, tokenizer: BpeTokenizer) -> dict[str, Any]:
+    """The open_clip config. The text tower reads both ways and answers at [BOS], as no token ends a row."""
+    return {
+        "embed_dim": recipe.embed_dim,
+        "vision_cfg": {
+            "image_size": recipe.image_size,
+            "patch_size": recipe.patch_size,
+            "width": recipe.width,
+            "layers": recipe.layers,
+            "head_width": 64,
+            "patch_dropout": recipe.patch_dropout,
+        },
+        "text_cfg": {
+            "context_length": min(recipe.context, tokenizer.length),
+            "vocab_size": tokenizer.vocab,
+            "width": recipe.text_width,
+            "heads": max(1, recipe.text_width // 64),
+            "layers": recipe.text_layers,
+            "no_causal_mask": True,
+            "pool_type": "first",
+        },
+    }
+
+
+def contrastive_loss(images: Tensor, texts: Tensor, scale: Tensor) -> Tensor:
+    """open_clip's symmetric cross-entropy, with more captions than pictures.
+
+    (B, E), (B + F, E) of length one, () -> (); caption i belongs to picture i, the last F to none.
+    """
+    per_image, per_text = open_clip().ClipLoss().get_logits(images, texts, scale)  # (B, B + F), (B + F, B)
+    own = torch.arange(len(images), device=images.device)
+    return (F.cross_entropy(per_image, own) + F.cross_entropy(per_text[: len(images)], own)) / 2
+
+
+class Words(nn.Module):
+    """A second task for the pictures, in training alone: which word pieces does the caption have?
+
+    Two towers that start from noise teach each other slowly; this teaches the picture tower from the first
+    step (classification by subwords, Huang et al. 2024). A piece counts by its rarity: "a" hardly does.
+    """
+
+    rarity: Tensor  # (V,)
+
+    def __init__(self, captions: Tensor, width: int, vocab: int):
+        """`captions` (N, T) are all that there are; ids from `vocab` on are paddings."""
+        super().__init__()
+        self.head = nn.Linear(width, vocab)
+        share = self._present(captions).mean(0)
+        self.register_buffer("rarity", -share.clamp_min(1 / len(captions)).log())
+
+    def forward(self, images: Tensor, captions: Tensor) -> Tensor:
+        """(B, E), (B, T) -> ()"""
+        target = self._present(captions) * self.rarity  # (B, V)
+        return F.cross_entropy(self.head(images), target / target.sum(1, keepdim=True).clamp_min(1e-6))
+
+    def _present(self, captions: Tensor) -> Tensor:
+        """(B, T) -> (B, V) ones and zeros."""
+        vocab = self.head.out_features
+        ones = torch.zeros(len(captions), vocab + 1, device=captions.device)
+        return ones.scatter_(1, captions.clamp(max=vocab), 1.0)[:, :vocab]
+
+
+def train_clip(
+    recipe: ClipRecipe,
+    tokenizer: BpeTokenizer,
+    corpus: Corpus,
+    heldout: Corpus,
+    out: Path,
+    minutes: float | None,
+) -> bool:
+    """Train for at most `minutes`; True once the schedule is complete and the weights are exported."""
+    torch.manual_seed(recipe.seed)
+    device = pick_device()
+    net = build(model_config(recipe, tokenizer)).to(device)
+    average = Average(net, recipe.decay)
+    batches, prepare = Batches(corpus, tokenizer, recipe), Preprocess(net)
+    words = Words(torch.cat(batches.captions), recipe.embed_dim, tokenizer.bpe_size).to(device)
+    learned = nn.ModuleList([net, words])
+    optimizer = torch.optim.AdamW(_groups(learned, recipe.weight_decay), recipe.lr, (0.9, 0.98))
+    parts = {"nets": learned, "average": average.net, "optimizer": optimizer}
+    run = Run("clip", out, recipe.steps, minutes, parts)
+    average.updates = run.step
+    for step in run:
+        set_lr(optimizer, cosine(run.share, recipe.warmup))
+        images, texts = (part.to(device) for part in batches[step])
+        with autocast(device, recipe.precision), _attention(device):
+            pictures, sentences = net.encode_image(prepare(images)), net.encode_text(texts)
+        pictures, sentences = pictures.float(), sentences.float()
+        named = words(pictures, texts[: len(images)])
+        loss = contrastive_loss(F.normalize(pictures), F.normalize(sentences), net.logit_scale.exp())
+        optimizer.zero_grad(set_to_none=True)
+        (loss + recipe.words * named).backward()
+        nn.utils.clip_grad_norm_(learned.parameters(), 1.0)
+        optimizer.step()
+        net.logit_scale.data.clamp_(max=_MAX_SCALE)
+        average.update(net)
+        if step % 50 == 0:
+            run.log(loss=loss.item(), words=named.item(), scale=net.logit_scale.exp().item())
+    if run.finished:
+        export(average.net, recipe, tokenizer, run, heldout)
+    return run.finished
+
+
+def _attention(device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """On a CPU plain matrix products beat the fused kernel by a quarter, as the rows are short."""
+    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else contextlib.nullcontext()
+
+
+def _groups(net: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Matrices decay; gains, biases, positions and the scale of the logits do not."""
+    named = [(name, p) for name, p in net.named_parameters() if p.requires_grad]
+    still = {name for name, p in named if p.ndim < 2 or "positional_embedding" in name}
+    return [
+        {"params": [p for name, p in named if name not in still], "weight_decay": weight_decay},
+        {"params": [p for name, p in named if name in still], "weight_decay": 0.0},
+    ]
+
+
+def export(net: nn.Module, recipe: ClipRecipe, tokenizer: BpeTokenizer, run: Run, heldout: Corpus) -> None:
+    """Write `clip.json` and `clip.safetensors` (fp16), and measure what they hold."""
+    tensors = {name: tensor.half().contiguous() for name, tensor in net.state_dict().items()}
+    save_file(tensors, run.out / WEIGHTS)
+    config.save(model_config(recipe, tokenizer), run.out / CONFIG)
+    run.summary["recipe"] = config.to_json(recipe)
+    run.summary["heldout"] = measure(ClipRanker.load(run.out, tokenizer), heldout)
+    run.save()
+    print(json.dumps(run.summary["heldout"]))
+
+
+def measure(ranker: ClipRanker, corpus: Corpus, rivals: int = RIVALS) -> dict[str, Any]:
+    """How well sentences and pictures find each other, all in all and by family.
+
+    Recall@1: the share of pictures whose own caption scores highest among `rivals` captions, itself included.
+    Swapped: the share of pictures whose caption scores higher than its false twin.
+    """
+    images = torch.cat(list(_embedded(ranker, corpus)))  # (N, E)
+    texts = ranker.embed_texts([captions[0] for captions in corpus.captions])  # (N, E)
+    parts = zip(images.split(rivals), texts.split(rivals), strict=True)
+    found = torch.cat([(i @ t.T).argmax(1) == torch.arange(len(i), device=i.device) for i, t in parts])
+    twins = [index for index, negatives in enumerate(corpus.negatives) if negatives]
+    false = ranker.embed_texts([corpus.negatives[index][0] for index in twins])  # (F, E)
+    told = ((texts[twins] - false) * images[twins]).sum(1) > 0
+    return {
+        "pictures": len(corpus),
+        "rivals": rivals,
+        "recall@1": _by_family(found, corpus.families),
+        "swapped": _by_family(told, [corpus.families[index] for index in twins]),
+    }
+
+
+def _embedded(ranker: ClipRanker, corpus: Corpus, batch: int = 64) -> Iterator[Tensor]:
+    for start in range(0, len(corpus), batch):
+        yield ranker.embed_images(torch.from_numpy(pixels(corpus.pictures[start : start + batch])))
+
+
+def _by_family(right: Tensor, families: Sequence[str]) -> dict[str, float]:
+    shares = {"all": right.float().mean().item()}
+    for family in sorted(set(families)):
+        members = torch.tensor([name == family for name in families], device=right.device)
+        shares[family] = right[members].float().mean().item()
+    return {name: round(share, 4) for name, share in shares.items()}
