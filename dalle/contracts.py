@@ -26,7 +26,7 @@ class ImageTokenizer(Protocol):
         """(B, 3, size, size) in [0, 1] -> (B, h, w) int64."""
 
     def decode(self, tokens: Tensor) -> Tensor:
-        """(B, h, w) int64 -> (B, 3, size, size) in [0, 1]."""
+        """(B, r, w) int64, the top r <= h rows -> (B, 3, r/h * size, size) in [0, 1]."""
 
 
 class TextTokenizer(Protocol):
@@ -40,6 +40,9 @@ class TextTokenizer(Protocol):
 
     def count(self, prompt: str) -> int:
         """How many of the T tokens the prompt would need (it may be more than T)."""
+
+    def readable(self, prompt: str) -> bool:
+        """Whether any part of the prompt is written in letters that the model knows."""
 
 
 class State(Protocol):

@@ -54,6 +54,10 @@ class BpeTokenizer:
         """How many tokens the prompt needs, [BOS] included; more than `length` means that it will be cut."""
         return 1 + len(self._ids(prompt))
 
+    def readable(self, prompt: str) -> bool:
+        """Whether any letter or digit of the prompt is in the alphabet."""
+        return any(character.isalnum() for piece in self._known(prompt) for character in piece)
+
     def pieces(self, prompt: str) -> list[str]:
         """The sentence as the model reads it, piece by piece; "▁" is a space."""
         return self._bpe.encode(_valid(prompt), add_special_tokens=False).tokens
@@ -93,6 +97,10 @@ class BpeTokenizer:
         except Exception as error:  # the library raises bare Exception for any text that is no tokenizer
             raise CheckpointError(f"{path.name} is not a tokenizer file.") from error
         return cls(bpe, length)
+
+    def _known(self, prompt: str) -> list[str]:
+        encoding = self._bpe.encode(_valid(prompt), add_special_tokens=False)
+        return [piece for piece, token in zip(encoding.tokens, encoding.ids, strict=True) if token != 1]
 
     def _ids(self, prompt: str) -> list[int]:
         return self._bpe.encode(_valid(prompt), add_special_tokens=False).ids

@@ -6,6 +6,7 @@ Letters: B pictures, C = 3 channels, H = W = size, (h, w) the grid, V codes, D =
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -74,7 +75,7 @@ class Block(nn.Module):
 
 def _group(n_in: int, n_out: int, kernels: tuple[int, ...], config: DVAEConfig) -> nn.Sequential:
     sizes = [n_in] + [n_out] * config.blocks
-    return nn.Sequential(*(Block(a, b, kernels, config.gain) for a, b in zip(sizes, sizes[1:], strict=False)))
+    return nn.Sequential(*(Block(a, b, kernels, config.gain) for a, b in pairwise(sizes)))
 
 
 class Encoder(nn.Module):

@@ -14,9 +14,10 @@ import numpy as np
 from tqdm import tqdm
 
 from dalle.errors import DataError
-from dalle.worlds import Example, negative_caption
+from dalle.worlds import Example, negative_caption, reword
 
 CHUNK = 32  # pictures that a worker draws before it reports
+WORDINGS = 3  # captions kept of each picture, at most
 
 
 class Source(Protocol):
@@ -44,12 +45,15 @@ class Corpus:
         return len(self.captions)
 
     @property
+    def has_tokens(self) -> bool:
+        return (self.directory / "tokens.npy").exists()
+
+    @property
     def tokens(self) -> np.ndarray:
         """(N, h, w) int16 image codes. Raises DataError before `write_tokens`."""
-        path = self.directory / "tokens.npy"
-        if not path.exists():
+        if not self.has_tokens:
             raise DataError(f"The corpus '{self.directory.name}' has no tokens yet: train a tokenizer first.")
-        return np.load(path, mmap_mode="r")
+        return np.load(self.directory / "tokens.npy", mmap_mode="r")
 
     def write_tokens(self, batches: Iterable[np.ndarray]) -> None:
         """Keep the codes of all pictures, in order."""
@@ -67,8 +71,8 @@ class Corpus:
         pictures = np.lib.format.open_memmap(directory / "pictures.npy", "w+", np.uint8, shape)
         records: list[dict[str, Any]] = []
         starts = range(0, count, CHUNK)
-        jobs = ((source, start, min(start + CHUNK, count)) for start in starts)
-        with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        jobs = ((start, min(start + CHUNK, count)) for start in starts)
+        with multiprocessing.get_context("spawn").Pool(workers, _use, (source,)) as pool:
             for drawn, told in tqdm(pool.imap(_draw, jobs), "drawing", len(starts)):
                 pictures[len(records) : len(records) + len(told)] = drawn
                 records.extend(told)
@@ -80,16 +84,24 @@ class Corpus:
         return cls(directory)
 
 
-def _draw(job: tuple[Source, int, int]) -> tuple[np.ndarray, list[dict[str, Any]]]:
-    source, start, stop = job
-    examples = [source[index] for index in range(start, stop)]
+def _use(source: Source) -> None:
+    global _source  # a worker process serves one source, sent once
+    _source = source
+
+
+def _draw(job: tuple[int, int]) -> tuple[np.ndarray, list[dict[str, Any]]]:
+    start, stop = job
+    examples = [_source[index] for index in range(start, stop)]
     records = [_record(example, index) for index, example in enumerate(examples, start)]
     return np.stack([np.asarray(example.picture) for example in examples]), records
 
 
 def _record(example: Example, index: int) -> dict[str, Any]:
-    false = negative_caption(example, np.random.default_rng(index))
-    return {"captions": [example.caption], "negatives": [false] if false else [], "family": example.family}
+    rng = np.random.default_rng(index)
+    captions = dict.fromkeys([example.caption, *(reword(example, rng) for _ in range(WORDINGS - 1))])
+    false = negative_caption(example, rng)
+    negatives = [] if false is None else [false]
+    return {"captions": list(captions), "negatives": negatives, "family": example.family}
 
 
 def pixels(pictures: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:

@@ -13,10 +13,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from dalle import config
+from dalle import checkpoint, config
 from dalle.nn.dvae import DVAE, DVAEConfig, kl_to_uniform, map_pixels, pixels, reconstruction_loss
 from dalle.train.corpus import Corpus
 from dalle.train.corpus import pixels as to_floats
@@ -182,11 +181,10 @@ def measure(net: DVAE, pictures: np.ndarray, batch: int = 16) -> dict[str, float
 
 
 def export(net: DVAE, run: Run, heldout: Corpus, out: Path) -> None:
-    """Write `dvae.json`, `dvae.safetensors` (bf16), the held-out figures and a picture to look at."""
+    """Write `dvae.json`, the weights in fp16, the held-out figures and a picture to look at."""
     run.summary["heldout"] = measure(net, heldout.pictures[:512])
     run.save()
-    tensors = {name: t.to(torch.bfloat16).contiguous() for name, t in net.state_dict().items()}
-    save_file(tensors, out / "dvae.safetensors")
+    checkpoint.write_tensors(net.state_dict(), out, "dvae", torch.float16)
     config.save(net.config, out / "dvae.json")
     comparison(net, heldout.pictures[:16]).save(out / "reconstructions.png")
     print(json.dumps(run.summary))

@@ -1,0 +1,182 @@
+"""The one road from a sentence to a ranked gallery.
+
+Letters: n candidates, T text tokens, (h, w) the token grid, S pixels along a side.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dalle import images, models, sampling
+from dalle.contracts import Bundle, Candidate, Request, SamplingOptions, Update
+from dalle.errors import PromptError, SettingError
+
+BATCH = 32  # candidates drawn at once
+MAX_SAMPLES = 256
+MAX_CHARACTERS = 2000
+BLANK = (236, 236, 236)  # what is not drawn yet
+
+
+class Studio:
+    """A model, ready to draw."""
+
+    def __init__(self, bundle: Bundle, device: torch.device):
+        self.bundle = bundle
+        self.device = device
+
+    @classmethod
+    def load(cls, name: str = "emoji", device: str = "auto") -> Self:
+        """A registered model, or the one in a folder. Raises ModelError, or SettingError for the device."""
+        place = models.pick_device(device)
+        return cls(models.load(name, place), place)
+
+    def generate(self, request: Request) -> Iterator[Update]:
+        """Draw, decode, rank. Closing the iterator stops the work within a row.
+
+        Yields an update for every token row; some carry the unfinished pictures, the last one the ranked gallery.
+        Raises InputError before anything is drawn.
+        """
+        options = self._check(request)
+        job = _Job(request, options, self.bundle.images.grid)
+        text = self.bundle.text.encode(request.prompt).to(self.device)  # (T,)
+        prefix = self._prefix(request)  # (r,) or None
+        for start in range(0, request.samples, BATCH):
+            batch = range(start, min(start + BATCH, request.samples))
+            yield from self._draw(job, batch, text, prefix)
+        yield job.update("ranking")
+        yield self._rank(job)
+
+    def _check(self, request: Request) -> SamplingOptions:
+        prompt, text = request.prompt.strip(), self.bundle.text
+        if not prompt:
+            raise PromptError("Please type what should be in the picture.")
+        if len(prompt) > MAX_CHARACTERS:
+            raise PromptError(f"The prompt has {len(prompt):,} characters; please use at most {MAX_CHARACTERS:,}.")
+        if not text.readable(prompt):
+            raise PromptError("This model cannot read that. Please describe the picture in plain English words.")
+        if not 1 <= request.samples <= MAX_SAMPLES:
+            raise SettingError(f"The number of samples must lie between 1 and {MAX_SAMPLES}.")
+        if request.keep is not None and not 1 <= request.keep <= request.samples:
+            raise SettingError("The number of pictures to keep must lie between 1 and the number of samples.")
+        if not 0 <= request.seed < 2**63:
+            raise SettingError("The seed must be a whole number from 0 up.")
+        height = self.bundle.images.grid[0]
+        if request.prime is not None and not 0 <= request.rows < height:
+            raise SettingError(f"Between 0 and {height - 1} rows of the picture can be kept.")
+        return sampling.check(request.options or self.bundle.options, can_guide=text.null is not None)
+
+    def _prefix(self, request: Request) -> Tensor | None:
+        """The tokens of the kept rows of the priming picture, raster order: (r*w,)."""
+        if request.prime is None or request.rows == 0:
+            return None
+        pixels = images.to_tensor([images.square(request.prime, self.bundle.images.size)])
+        return self.bundle.images.encode(pixels.to(self.device))[0, : request.rows].flatten()
+
+    def _draw(self, job: "_Job", batch: range, text: Tensor, prefix: Tensor | None) -> Iterator[Update]:
+        """Token rows of one batch of candidates, with previews; leaves the decoded candidates in the job."""
+        h, w = self.bundle.images.grid
+        table = sampling.uniforms(job.request.seed, batch, h * w)
+        null = None if self.bundle.text.null is None else self.bundle.text.null.to(self.device)
+        grid = torch.full((len(batch), h * w), -1, dtype=torch.long, device=self.device)
+        done = 0
+        if prefix is not None:
+            grid[:, : len(prefix)] = prefix
+            done = len(prefix)
+        tokens = sampling.draw(self.bundle.model, text, null, table, job.options, prefix)
+        show = _preview_rows(h, job.request.previews)
+        try:
+            while done < h * w:
+                with job.clock("sampling"):
+                    grid[:, done] = next(tokens)
+                done += 1
+                if done % w == 0 and done < h * w:
+                    job.rows_done += 1
+                    drawn = self._candidates(job, batch, grid.view(-1, h, w), done // w) if done // w in show else ()
+                    yield job.update("sampling", (*job.candidates, *drawn) if drawn else ())
+        finally:
+            tokens.close()
+        job.candidates += self._candidates(job, batch, grid.view(-1, h, w), h)
+        job.rows_done += 1
+        yield job.update("sampling", tuple(job.candidates))
+
+    def _candidates(self, job: "_Job", batch: range, grid: Tensor, rows: int) -> list[Candidate]:
+        """Decode the first `rows` token rows of (n, h, w) tokens into pictures, the rest blank."""
+        with job.clock("decoding"):
+            parts = [self.bundle.images.decode(part[:, :rows]) for part in grid.split(8)]
+            pictures = images.to_pictures(torch.cat(parts))
+        tokens = grid.cpu().numpy()
+        size = self.bundle.images.size
+        pictures = [_on_blank(picture, size) for picture in pictures]
+        return [Candidate(i, p, t) for i, p, t in zip(batch, pictures, tokens, strict=True)]
+
+    def _rank(self, job: "_Job") -> Update:
+        """Score all candidates and put the best first."""
+        ranker, request = self.bundle.ranker, job.request
+        ranked = job.candidates
+        if ranker is not None:
+            with job.clock("ranking"):
+                pixels = images.to_tensor([candidate.picture for candidate in ranked]).to(self.device)
+                scores = ranker.score(request.prompt, pixels).tolist()
+            scored = [replace(c, score=s) for c, s in zip(ranked, scores, strict=True)]
+            ranked = sorted(scored, key=lambda candidate: -(candidate.score or 0.0))
+        keep = request.keep or len(ranked)
+        done = job.update("done", tuple(ranked[:keep]))
+        return replace(done, dropped=tuple(ranked[keep:]), timings=dict(job.timings))
+
+
+@dataclass
+class _Job:
+    """One request under way."""
+
+    request: Request
+    options: SamplingOptions
+    grid: tuple[int, int]
+    candidates: list[Candidate] = field(default_factory=list)  # of the batches that are complete
+    rows_done: int = 0  # token rows drawn in this request, all batches together
+    timings: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    began: float = field(default_factory=time.perf_counter)
+
+    @property
+    def kept(self) -> int:
+        return self.request.rows if self.request.prime is not None else 0
+
+    @property
+    def batches(self) -> int:
+        return -(-self.request.samples // BATCH)
+
+    @contextmanager
+    def clock(self, part: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.timings[part] += time.perf_counter() - start
+
+    def update(self, stage: str, candidates: Sequence[Candidate] = ()) -> Update:
+        """Where the request stands; kept rows count as done, those of several batches as one after the other."""
+        seconds = time.perf_counter() - self.began
+        to_draw = (self.grid[0] - self.kept) * self.batches
+        left = to_draw - self.rows_done
+        remaining = seconds / self.rows_done * left if self.rows_done else None
+        rows = self.grid[0] * self.batches
+        return Update(stage, rows - left, rows, seconds, remaining, tuple(candidates))
+
+
+def _preview_rows(height: int, previews: int) -> set[int]:
+    """After which token rows the unfinished pictures are shown: the first one, then evenly spaced."""
+    return {1, *np.linspace(0, height, previews + 1).round().astype(int).tolist()} if previews else set()
+
+
+def _on_blank(picture: Image.Image, size: int) -> Image.Image:
+    """A picture whose lower part is missing, completed with blank."""
+    if picture.height == size:
+        return picture
+    whole = Image.new("RGB", (size, size), BLANK)
+    whole.paste(picture)
+    return whole

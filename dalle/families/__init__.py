@@ -1,0 +1,32 @@
+"""Checkpoint families: each file here knows one layout of files, and folds it onto the nets in `dalle.nn`."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from dalle.contracts import ImageTokenizer, Ranker, SamplingOptions, TextTokenizer, TokenModel
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a checkpoint turned out to hold; a part may be missing."""
+
+    text: TextTokenizer | None = None
+    model: TokenModel | None = None
+    images: ImageTokenizer | None = None
+    ranker: Ranker | None = None
+    title: str = ""
+    options: SamplingOptions = field(default_factory=SamplingOptions)
+    files: tuple[Path, ...] = ()  # that the weights came from
+
+
+class Family(Protocol):
+    """A module of this package."""
+
+    def detect(self, place: Path) -> bool:
+        """Whether the files at a place are of this family; looks at names and headers only."""
+
+    def load(self, place: Path, device: torch.device) -> Parts:
+        """The parts, on the device, ready to draw. Raises CheckpointError."""

@@ -1,0 +1,61 @@
+"""Our own layout: one folder, a JSON config beside each net's safetensors, as training exports it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from dalle import checkpoint, config
+from dalle.contracts import SamplingOptions
+from dalle.errors import CheckpointError
+from dalle.families import Parts
+from dalle.nn.dvae import DVAE, DVAEConfig
+from dalle.nn.transformer import Transformer, TransformerConfig
+from dalle.ranking import ClipRanker
+from dalle.text import BpeTokenizer
+
+CARD = "model.json"
+N = TypeVar("N", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Card:
+    """`model.json`: what the nets' own configs do not say."""
+
+    title: str
+    text_len: int  # T
+    options: SamplingOptions = field(default_factory=SamplingOptions)  # the settings it draws best with
+
+
+def detect(place: Path) -> bool:
+    return (place / CARD).is_file()
+
+
+def load(place: Path, device: torch.device) -> Parts:
+    """Read a model folder; the ranker may be missing. Raises CheckpointError."""
+    card = config.load(Card, place / CARD)
+    text = BpeTokenizer.load(place / "tokenizer.json", card.text_len)
+    dvae = read_dvae(place).to(device)
+    sizes = config.load(TransformerConfig, place / "transformer.json")
+    if (sizes.text_vocab, sizes.text_len) != (text.vocab, text.length):
+        raise CheckpointError("tokenizer.json is not the one that the transformer was trained with.")
+    if (sizes.image_vocab, sizes.grid) != (dvae.vocab, dvae.grid):
+        raise CheckpointError("The dVAE is not the one that the transformer was trained with.")
+    transformer = _read(Transformer(sizes), place, "transformer").to(device)
+    ranker = ClipRanker.load(place, text) if (place / "clip.json").is_file() else None
+    if ranker is not None:
+        ranker.model.to(device)
+    weights = [*checkpoint.shards(place, "dvae"), *checkpoint.shards(place, "transformer"), place / "tokenizer.json"]
+    return Parts(text, transformer, dvae, ranker, card.title, card.options, tuple(weights))
+
+
+def read_dvae(place: Path) -> DVAE:
+    """The discrete VAE alone: `dvae.json` and its weights."""
+    return _read(DVAE(config.load(DVAEConfig, place / "dvae.json")), place, "dvae")
+
+
+def _read(net: N, place: Path, stem: str) -> N:
+    checkpoint.load_strict(net, checkpoint.read_tensors(place, stem), f"{stem}.safetensors")
+    return net.eval().requires_grad_(False)

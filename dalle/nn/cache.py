@@ -1,0 +1,65 @@
+"""What the transformer remembers while it draws: allocated once, filled step by step, owned by the caller.
+
+Letters: B sequences, H heads, S = T + h*w positions, K channels of a head, D channels of the stream.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class KeyValues:
+    """Keys and values of one layer."""
+
+    keys: Tensor  # (B, H, S, K); filled up to the state's position
+    values: Tensor  # (B, H, S, K)
+
+    def write(self, start: int, keys: Tensor, values: Tensor) -> None:
+        """Fill positions start … start+n-1 from (B, H, n, K)."""
+        stop = start + keys.shape[2]
+        self.keys[:, :, start:stop] = keys
+        self.values[:, :, start:stop] = values
+
+    def repeat(self, n: int) -> Self:
+        return type(self)(self.keys.repeat_interleave(n, 0), self.values.repeat_interleave(n, 0))
+
+
+@dataclass
+class ShiftRing:
+    """The channels that token shift needs later: of the w latest image tokens, slot i % w for token i."""
+
+    above: Tensor  # (B, w, ceil(D/4)), read w tokens later
+    left: Tensor  # (B, w, ceil(D/4)), read one token later
+
+    def write(self, index: int, above: Tensor, left: Tensor) -> None:
+        """Store the channels of image token `index`, each (B, c)."""
+        slot = index % self.above.shape[1]
+        self.above[:, slot] = above
+        self.left[:, slot] = left
+
+    def read(self, index: int) -> tuple[Tensor, Tensor]:
+        """What token `index` gets from the pixel above and from the one to its left; zeros outside the grid."""
+        width = self.above.shape[1]
+        above = self.above[:, index % width] if index >= width else torch.zeros_like(self.above[:, 0])
+        left = self.left[:, (index - 1) % width] if index % width else torch.zeros_like(self.left[:, 0])
+        return above, left
+
+    def repeat(self, n: int) -> Self:
+        return type(self)(self.above.repeat_interleave(n, 0), self.left.repeat_interleave(n, 0))
+
+
+@dataclass
+class DecoderState:
+    """Everything that a `Transformer` remembers of B sequences."""
+
+    position: int  # image tokens read so far
+    layers: list[KeyValues]
+    rings: list[ShiftRing]  # two to a layer (attention, MLP) with token shift, else none
+
+    def repeat(self, n: int) -> Self:
+        """Each sequence n times, in order: prefill a prompt once, then draw n candidates of it."""
+        layers = [layer.repeat(n) for layer in self.layers]
+        return type(self)(self.position, layers, [ring.repeat(n) for ring in self.rings])

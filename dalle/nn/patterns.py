@@ -1,0 +1,43 @@
+"""Which earlier positions a position may look at (paper §2.2 and appendix B.1), named by geometry.
+
+The stream is T text tokens, then h*w image tokens in raster order. Text looks at earlier text. An image token looks
+at all text and at those image tokens, itself and earlier ones, that its pattern shows.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+# (query row - key row, query column - key column), elementwise -> visible; causality is added by `visible`
+Predicate = Callable[[Tensor, Tensor], Tensor]
+
+PATTERNS: dict[str, Predicate] = {
+    "full": lambda rows, columns: torch.ones_like(rows, dtype=torch.bool),
+    "row": lambda rows, columns: rows == 0,
+    "column": lambda rows, columns: columns == 0,
+    "window5": lambda rows, columns: (rows.abs() <= 2) & (columns.abs() <= 2),
+    "window11": lambda rows, columns: (rows.abs() <= 5) & (columns.abs() <= 5),
+    "quadrant5": lambda rows, columns: (rows <= 4) & (columns >= 0) & (columns <= 4),
+}
+
+
+@lru_cache(maxsize=64)
+def visible(pattern: str, text_len: int, grid: tuple[int, int]) -> Tensor:
+    """The mask of a pattern: (S, S) bool with S = T + h*w, rows are queries, columns are keys."""
+    h, w = grid
+    index = torch.arange(h * w)
+    rows = index[:, None] // w - index[None, :] // w
+    columns = index[:, None] % w - index[None, :] % w
+    size = text_len + h * w
+    mask = torch.ones(size, size, dtype=torch.bool).tril()
+    mask[text_len:, text_len:] &= PATTERNS[pattern](rows, columns)
+    return mask
+
+
+@lru_cache(maxsize=64)
+def visible_keys(pattern: str, text_len: int, grid: tuple[int, int]) -> tuple[Tensor, ...]:
+    """For each image position, the stream indices that it may look at, itself last: what a cached step gathers."""
+    mask = visible(pattern, text_len, grid)
+    return tuple(row.nonzero().flatten() for row in mask[text_len:])

@@ -1,0 +1,88 @@
+"""Complete recipes: what to learn from, and how each stage learns it."""
+
+from dataclasses import dataclass, field
+
+from dalle.contracts import SamplingOptions
+from dalle.nn.dvae import DVAEConfig
+from dalle.train.clip import ClipRecipe
+from dalle.train.tokenizer import TokenizerRecipe
+from dalle.train.transformer import TransformerRecipe
+from dalle.worlds import WorldConfig
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """From nothing to a model folder."""
+
+    title: str
+    world: WorldConfig = field(default_factory=WorldConfig)
+    pictures: int = 24_000  # drawn to learn from
+    heldout: int = 1024  # drawn to measure with
+    text_vocab: int = 1024  # pieces, paddings not counted
+    text_len: int = 48  # T
+    tokenizer: TokenizerRecipe = field(default_factory=TokenizerRecipe)
+    transformer: TransformerRecipe = field(default_factory=TransformerRecipe)
+    clip: ClipRecipe = field(default_factory=ClipRecipe)
+    options: SamplingOptions = field(default_factory=SamplingOptions)  # that the model is shipped with
+
+
+# Drawn and trained within two hours on two CPU cores: few things, on a coarse lattice, so that a dog is drawn with
+# the same tokens wherever it stands.
+SMALL = Recipe(
+    title="Emoji world (small)",
+    world=WorldConfig(
+        vocabulary="small",
+        lattice=16,
+        families={
+            "object": 9.0,
+            "count": 2.0,
+            "relation": 4.5,
+            "row": 0.5,
+            "trio": 0.5,
+            "stack": 1.0,
+            "wearing": 3.0,
+            "outfit": 1.0,
+            "made_of": 2.5,
+            "in_shape_of": 1.0,
+            "surface": 2.0,
+            "word": 2.0,
+            "style": 2.0,
+            "period": 2.5,
+            "bird": 3.0,
+            "two_panel": 3.0,
+        },
+    ),
+    tokenizer=TokenizerRecipe(
+        net=DVAEConfig(width=32, code_dim=64, blocks=2, stem=2, post_gain=0.5),
+        steps=4000,
+        warm_share=0.6,
+        loss="l1",
+    ),
+    transformer=TransformerRecipe(steps=3400),
+    clip=ClipRecipe(),
+    options=SamplingOptions(guidance=2.0, temperature=1.0, top_k=128),
+)
+
+# A few seconds in all: does every stage run?
+TINY = Recipe(
+    title="Tiny",
+    world=WorldConfig(vocabulary="small", lattice=16, size=64),
+    pictures=64,
+    heldout=32,
+    text_vocab=128,
+    text_len=24,
+    tokenizer=TokenizerRecipe(
+        net=DVAEConfig(size=64, vocab=128, width=8, code_dim=8, groups=3, blocks=1, stem=4, post_gain=0.5),
+        steps=20,
+        batch=4,
+        crop=64,
+        loss="l1",
+        precision="fp32",
+    ),
+    transformer=TransformerRecipe(width=32, depth=2, heads=2, steps=10, batch=4, sample_every=8, precision="fp32"),
+    clip=ClipRecipe(
+        image_size=32, width=64, layers=1, text_width=64, text_layers=1, embed_dim=16, context=24, steps=4, batch=16
+    ),
+)
+
+RECIPES = {"small": SMALL, "tiny": TINY}

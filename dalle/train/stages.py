@@ -1,0 +1,102 @@
+"""The stages in order, and what one hands to the next: pictures, codes, a text vocabulary, weights."""
+
+import time
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+from dalle import config
+from dalle.errors import TrainingError
+from dalle.families.native import CARD, Card, read_dvae
+from dalle.text import BpeTokenizer
+from dalle.train.clip import train_clip
+from dalle.train.corpus import Corpus, Source
+from dalle.train.recipes import Recipe
+from dalle.train.tokenizer import tokenize, train_tokenizer
+from dalle.train.transformer import train_transformer
+from dalle.worlds import World
+from dalle.worlds.folder import FolderSource, TarSource
+
+
+class Workshop:
+    """One run of one recipe in one folder; every stage finds there what the earlier ones left."""
+
+    def __init__(self, recipe: Recipe, data: str, out: Path, minutes: float | None):
+        self.recipe, self.data, self.out = recipe, data, out
+        self._deadline = None if minutes is None else time.monotonic() + 60 * minutes
+        out.mkdir(parents=True, exist_ok=True)
+        config.save(recipe, out / "recipe.json")
+
+    def complete(self, stage: str) -> bool:
+        """Go on with a stage; True once it is finished."""
+        return {
+            "tokenizer": self._tokenizer,
+            "text": self._text,
+            "transformer": self._transformer,
+            "clip": self._clip,
+        }[stage]()
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        return self._drawn("train", self.recipe.pictures)
+
+    @cached_property
+    def heldout(self) -> Corpus:
+        return self._drawn("heldout", self.recipe.heldout)
+
+    def _drawn(self, split: str, count: int) -> Corpus:
+        size = self.recipe.tokenizer.net.size
+        return Corpus.draw(self._source(split), count, self.out / "corpus" / split, size=size)
+
+    def _source(self, split: str) -> Source:
+        if self.data == "world":
+            return World(replace(self.recipe.world, split=split))
+        size = self.recipe.tokenizer.net.size
+        if Path(self.data).is_dir():
+            return FolderSource(Path(self.data), split, size)
+        return TarSource(self.data, split, size)
+
+    @property
+    def _minutes(self) -> float | None:
+        return None if self._deadline is None else max(0.0, (self._deadline - time.monotonic()) / 60)
+
+    def _tokenizer(self) -> bool:
+        if not (self.out / "dvae.json").exists():
+            return train_tokenizer(self.recipe.tokenizer, self.corpus, self.heldout, self.out, self._minutes)
+        return True
+
+    def _text(self) -> bool:
+        if not (self.out / "tokenizer.json").exists():
+            captions = (caption for captions in self.corpus.captions for caption in captions)
+            text = BpeTokenizer.train(captions, self.recipe.text_vocab, self.recipe.text_len)
+            text.save(self.out / "tokenizer.json")
+        card = Card(self.recipe.title, self.recipe.text_len, self.recipe.options)
+        config.save(card, self.out / CARD)
+        return True
+
+    def _transformer(self) -> bool:
+        if (self.out / "transformer.json").exists():
+            return True
+        self._need("dvae.json", "tokenizer")
+        dvae = read_dvae(self.out)
+        for corpus in (self.corpus, self.heldout):
+            if not corpus.has_tokens:
+                tokenize(dvae, corpus)
+        recipe = self.recipe.transformer
+        return train_transformer(recipe, self.corpus, self.heldout, self._words(), dvae, self.out, self._minutes)
+
+    def _clip(self) -> bool:
+        if (self.out / "clip.json").exists():
+            return True
+        recipe = self.recipe.clip
+        return train_clip(recipe, self._words(), self.corpus, self.heldout, self.out, self._minutes)
+
+    def _words(self) -> BpeTokenizer:
+        self._need("tokenizer.json", "text")
+        return BpeTokenizer.load(self.out / "tokenizer.json", self.recipe.text_len)
+
+    def _need(self, file: str, stage: str) -> None:
+        if not (self.out / file).exists():
+            raise TrainingError(
+                f"This stage needs {file}: run `python -m dalle train {stage}` with the same --out first."
+            )

@@ -1,0 +1,184 @@
+"""Stage two: the transformer over text and image tokens (paper §2.2)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from dalle import checkpoint, config, images, sampling
+from dalle.contracts import SamplingOptions
+from dalle.nn.dvae import DVAE
+from dalle.nn.transformer import Transformer, TransformerConfig
+from dalle.text import BpeTokenizer
+from dalle.train.corpus import Corpus
+from dalle.train.loop import Average, Run, autocast, cosine, pick_device, set_lr
+
+
+@dataclass(frozen=True)
+class TransformerRecipe:
+    """The net's sizes and how it is trained; vocabularies and the grid come from the two tokenizers."""
+
+    width: int = 256
+    depth: int = 8
+    heads: int = 4
+    patterns: tuple[str, ...] = ("full",)
+    shift: bool = True
+    steps: int = 4000
+    batch: int = 16
+    lr: float = 1.5e-3  # of embeddings, heads, norms and biases, which AdamW trains
+    matrix_lr: float = 1e-2  # of the layers' matrices, which Muon trains
+    weight_decay: float = 0.05
+    warmup: float = 0.02  # share of the steps
+    clip: float = 1.0  # norm of the gradient
+    drop_caption: float = 0.1  # share of captions replaced by the empty one, for guidance
+    bpe_dropout: float = 0.1
+    decay: float = 0.998  # of the moving average
+    precision: str = "bf16"
+    sample_every: int = 500  # steps between two sheets of samples
+    seed: int = 0
+
+
+class Optimizers:
+    """Muon for the matrices inside the layers, AdamW for all else, as one thing to step and save."""
+
+    def __init__(self, net: Transformer, recipe: TransformerRecipe):
+        matrices = [p for p in net.layers.parameters() if p.ndim == 2]
+        inner = {id(p) for p in matrices}
+        others = [p for p in net.parameters() if id(p) not in inner]
+        self.muon = torch.optim.Muon(matrices, recipe.matrix_lr, weight_decay=recipe.weight_decay)
+        self.adam = torch.optim.AdamW(others, recipe.lr, (0.9, 0.98), weight_decay=0.0)
+
+    def step(self, factor: float) -> None:
+        """One update at `factor` of the learning rates; clears the gradients."""
+        for optimizer in (self.muon, self.adam):
+            set_lr(optimizer, factor)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"muon": self.muon.state_dict(), "adam": self.adam.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.muon.load_state_dict(state["muon"])
+        self.adam.load_state_dict(state["adam"])
+
+
+class Batches:
+    """Captions and image tokens; the same step always gives the same pictures (BPE dropout draws anew)."""
+
+    def __init__(self, corpus: Corpus, text: BpeTokenizer, recipe: TransformerRecipe):
+        self.corpus, self.recipe, self.text = corpus, recipe, text
+        self.tokens = corpus.tokens
+        self.noisy = text.with_dropout(recipe.bpe_dropout) if recipe.bpe_dropout else text
+
+    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
+        """(B, T) text and (B, I) image tokens. Every picture is seen once before any is seen twice."""
+        recipe, count = self.recipe, len(self.corpus)
+        epoch, start = divmod(step * recipe.batch, count)
+        places = (start + np.arange(recipe.batch)) % count
+        order = np.random.default_rng((recipe.seed, epoch)).permutation(count)
+        rng = np.random.default_rng((recipe.seed, epoch, start))
+        rows = [self._caption(order[p], rng) for p in places]
+        image = np.asarray(self.tokens[order[places]]).reshape(recipe.batch, -1).astype(np.int64)
+        return torch.stack(rows), torch.from_numpy(image)
+
+    def _caption(self, index: int, rng: np.random.Generator) -> Tensor:
+        if rng.random() < self.recipe.drop_caption:
+            return self.text.null
+        captions = self.corpus.captions[index]
+        return self.noisy.encode(captions[rng.integers(len(captions))])
+
+
+def train_transformer(
+    recipe: TransformerRecipe,
+    corpus: Corpus,
+    heldout: Corpus,
+    text: BpeTokenizer,
+    dvae: DVAE,
+    out: Path,
+    minutes: float | None,
+) -> bool:
+    """Train for at most `minutes`; True once the schedule is complete and the weights are exported."""
+    torch.manual_seed(recipe.seed)
+    device = pick_device()
+    sizes = TransformerConfig(
+        text_vocab=text.vocab,
+        text_len=text.length,
+        image_vocab=dvae.vocab,
+        grid=dvae.grid,
+        width=recipe.width,
+        depth=recipe.depth,
+        heads=recipe.heads,
+        patterns=recipe.patterns,
+        shift=recipe.shift,
+    )
+    net = Transformer(sizes).to(device)
+    average = Average(net, recipe.decay)
+    optimizers = Optimizers(net, recipe)
+    run = Run("transformer", out, recipe.steps, minutes, {"net": net, "average": average.net, "optimizer": optimizers})
+    average.updates = run.step
+    batches = Batches(corpus, text, recipe)
+    for step in run:
+        captions, tokens = (part.to(device) for part in batches[step])
+        with autocast(device, recipe.precision):
+            loss = net(captions, tokens, return_loss=True)
+        loss.total.backward()
+        norm = nn.utils.clip_grad_norm_(net.parameters(), recipe.clip)
+        optimizers.step(cosine(run.share, recipe.warmup))
+        average.update(net)
+        if step % 100 == 0:
+            run.log(loss=loss.total, text=loss.text, image=loss.image, norm=norm)
+        if step and step % recipe.sample_every == 0:
+            path = out / "samples" / f"{step:06d}.png"
+            path.parent.mkdir(exist_ok=True)
+            samples(average.net, text, dvae, heldout).save(path)
+    if run.finished:
+        run.summary["parameters"] = sum(p.numel() for p in net.parameters())
+        run.summary["heldout"] = heldout_loss(average.net, text, heldout, recipe)
+        run.save()
+        export(average.net, out)
+    return run.finished
+
+
+@torch.no_grad()
+def heldout_loss(net: Transformer, text: BpeTokenizer, heldout: Corpus, recipe: TransformerRecipe) -> dict[str, float]:
+    """Cross entropies on pictures and captions that training never saw, in nats to a token."""
+    device = next(net.parameters()).device
+    sums: dict[str, float] = {"total": 0.0, "text": 0.0, "image": 0.0}
+    starts = range(0, len(heldout) - recipe.batch + 1, recipe.batch)
+    for start in starts:
+        rows = range(start, start + recipe.batch)
+        captions = torch.stack([text.encode(heldout.captions[i][0]) for i in rows])
+        tokens = torch.from_numpy(np.asarray(heldout.tokens[start : start + recipe.batch]).astype(np.int64))
+        with autocast(device, recipe.precision):
+            loss = net(captions.to(device), tokens.to(device), return_loss=True)
+        for name in sums:
+            sums[name] += getattr(loss, name).item() / len(starts)
+    return {name: round(value, 4) for name, value in sums.items()}
+
+
+def samples(
+    net: Transformer, text: BpeTokenizer, dvae: DVAE, heldout: Corpus, count: int = 8, each: int = 2
+) -> Image.Image:
+    """A sheet to look at while it trains: `each` pictures under one another for the first held-out captions."""
+    h, w = dvae.grid
+    device = next(net.parameters()).device
+    table = sampling.uniforms(0, range(each), h * w)
+    options = SamplingOptions(top_k=64)
+    columns: list[Tensor] = []
+    for captions in heldout.captions[:count]:
+        drawn: Iterator[Tensor] = sampling.draw(net, text.encode(captions[0]).to(device), None, table, options)
+        columns.append(dvae.decode(torch.stack(list(drawn), dim=1).view(each, h, w)))  # (each, 3, S, S)
+    pictures = images.to_pictures(torch.stack(columns, dim=1).flatten(0, 1).cpu())
+    return images.grid(pictures, columns=count)
+
+
+def export(net: Transformer, out: Path) -> None:
+    """Write `transformer.json` and the weights, in fp16."""
+    checkpoint.write_tensors(net.state_dict(), out, "transformer", torch.float16)
+    config.save(net.config, out / "transformer.json")
