@@ -59,7 +59,14 @@ class Vocabulary:
 
     def among(self, group: Sequence[str]) -> tuple[str, ...]:
         """The nouns of a group that this vocabulary knows; all of its nouns where it knows none."""
-        return tuple(noun for noun in group if noun in self.nouns) or self.nouns
+        return self._known(group) or self.nouns
+
+    def props(self, group: Sequence[str]) -> tuple[str, ...]:
+        """The nouns of a group that this vocabulary knows; the group itself where it knows none."""
+        return self._known(group) or tuple(group)
+
+    def _known(self, group: Sequence[str]) -> tuple[str, ...]:
+        return tuple(noun for noun in group if noun in self.nouns)
 
 
 @cache

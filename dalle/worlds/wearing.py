@@ -111,7 +111,7 @@ class Wearing(Family):
         body = self._body(noun, action, stage)
         pieces = [body]
         if clothed:
-            piece = stage.pick(words.among(HEADGEAR + EYEWEAR))
+            piece = stage.pick(words.props(HEADGEAR + EYEWEAR))
             pieces.append(worn(piece, body, stage.color(0.45)))
         if action:
             pieces = self._with_partner(pieces, action, stage)
@@ -128,7 +128,7 @@ class Wearing(Family):
         """The pieces in drawing order, with what the figure walks, holds, rides or plays."""
         body = pieces[0]
         x0, _, x1, bottom = body["box"]
-        options = [noun for noun in stage.vocabulary.among(_PARTNERS[action]) if noun != body["noun"]]
+        options = [noun for noun in stage.vocabulary.props(_PARTNERS[action]) if noun != body["noun"]]
         noun, color = stage.pick(options), stage.color(0.3)
         if action == "riding":
             width, height = fitted(noun, 144)
