@@ -50,14 +50,10 @@ def generate(chosen: argparse.Namespace) -> None:
         save_png(candidate.picture, path, metadata(request, candidate, bundle))
         files.append({"rank": rank, "score": candidate.score, "index": candidate.index, "file": str(path)})
     sheet = chosen.out / "grid.png"
-    save_png(
-        grid([c.picture for c in done.candidates]), sheet, {"prompt": request.prompt, "model": bundle.name}
-    )
+    save_png(grid([c.picture for c in done.candidates]), sheet, {"prompt": request.prompt, "model": bundle.name})
     if chosen.json:
         about = {"prompt": request.prompt, "model": bundle.name, "seed": request.seed}
-        _print_json(
-            {**about, "seconds": done.seconds, "timings": done.timings, "grid": str(sheet), "pictures": files}
-        )
+        _print_json({**about, "seconds": done.seconds, "timings": done.timings, "grid": str(sheet), "pictures": files})
     else:
         _print_table(files)
         print(f"{sheet}  ({done.seconds:.1f} s)")
@@ -71,7 +67,7 @@ def models(chosen: argparse.Namespace) -> None:
     if chosen.json:
         _print_json(cards)
     else:
-        shown = ("name", "title", "grid", "pixels", "languages", "licence", "available")
+        shown = ("name", "title", "grid", "pixels", "languages", "available", "licence")
         _print_table([{name: card[name] for name in shown} for card in cards])
 
 
@@ -157,7 +153,7 @@ def _last(studio: Studio, request: Request) -> Update:
 
 
 def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -178,6 +174,8 @@ def _cell(value: Any) -> str:
             return f"{value:.4f}"
         case str():
             return value
+        case (int(height), int(width)):
+            return f"{height}×{width}"
         case Iterable():
             return ", ".join(map(str, value))
     return str(value)
@@ -235,13 +233,9 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prime", type=Path, help="a picture whose top rows are kept")
     parser.add_argument("--rows", type=_whole, help="how many token rows of it are kept (just under half)")
     parser.add_argument("--guidance", type=float, help="classifier-free guidance scale; 1 is none")
-    parser.add_argument(
-        "--temperature", type=float, help="below 1 safer, above 1 wilder; 0 takes the likeliest token"
-    )
+    parser.add_argument("--temperature", type=float, help="below 1 safer, above 1 wilder; 0 takes the likeliest token")
     parser.add_argument("--top-k", type=_whole, help="choose among the k likeliest tokens; 0 is all")
-    parser.add_argument(
-        "--top-p", type=float, help="choose among the likeliest tokens of this total probability"
-    )
+    parser.add_argument("--top-p", type=float, help="choose among the likeliest tokens of this total probability")
     parser.add_argument("--json", action="store_true", help="for machines")
 
 
@@ -255,16 +249,10 @@ def _add_world(parser: argparse.ArgumentParser) -> None:
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("stage", choices=("tokenizer", "text", "transformer", "clip", "all"))
-    parser.add_argument(
-        "--out", type=Path, required=True, help="the model's directory; it then serves as --model"
-    )
-    parser.add_argument(
-        "--data", default="world", help="world, or a folder of pictures with captions (world)"
-    )
+    parser.add_argument("--out", type=Path, required=True, help="the model's directory; it then serves as --model")
+    parser.add_argument("--data", default="world", help="world, or a folder of pictures with captions (world)")
     parser.add_argument("--recipe", default="small", help="sizes and lengths of the stages (small)")
-    parser.add_argument(
-        "--minutes", type=float, help="stop after this long; the same command goes on from there"
-    )
+    parser.add_argument("--minutes", type=float, help="stop after this long; the same command goes on from there")
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:

@@ -43,7 +43,7 @@ class BpeTokenizer:
         self.bpe_size = bpe.get_vocab_size()
         self.vocab = self.bpe_size + length
         self._paddings = torch.arange(self.bpe_size, self.vocab)  # (T,)
-        self.null = self.encode("")  # (T,)
+        self.null: Tensor | None = self.encode("")  # (T,)
 
     def encode(self, prompt: str) -> Tensor:
         """str -> (T,) int64; what does not fit is cut."""
@@ -56,7 +56,8 @@ class BpeTokenizer:
 
     def readable(self, prompt: str) -> bool:
         """Whether any letter or digit of the prompt is in the alphabet."""
-        return any(character.isalnum() for piece in self._known(prompt) for character in piece)
+        known = [piece for piece in self.pieces(prompt) if piece != UNKNOWN]
+        return any(character.isalnum() for piece in known for character in piece)
 
     def pieces(self, prompt: str) -> list[str]:
         """The sentence as the model reads it, piece by piece; "▁" is a space."""
@@ -97,10 +98,6 @@ class BpeTokenizer:
         except Exception as error:  # the library raises bare Exception for any text that is no tokenizer
             raise CheckpointError(f"{path.name} is not a tokenizer file.") from error
         return cls(bpe, length)
-
-    def _known(self, prompt: str) -> list[str]:
-        encoding = self._bpe.encode(_valid(prompt), add_special_tokens=False)
-        return [piece for piece, token in zip(encoding.tokens, encoding.ids, strict=True) if token != 1]
 
     def _ids(self, prompt: str) -> list[int]:
         return self._bpe.encode(_valid(prompt), add_special_tokens=False).ids

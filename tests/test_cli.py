@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from e2e.tiny_model import make
 from PIL import Image
 
 from dalle.__main__ import main
@@ -76,9 +77,7 @@ def generate(*more: str) -> int:
 
 
 def test_generate_writes_ranked_pictures_that_know_their_origin(studio, tmp_path, capsys):
-    assert (
-        generate("--samples", "5", "--keep", "3", "--seed", "9", "--out", str(tmp_path / "new" / "out")) == 0
-    )
+    assert generate("--samples", "5", "--keep", "3", "--seed", "9", "--out", str(tmp_path / "new" / "out")) == 0
     out = tmp_path / "new" / "out"
     names = ["001_seed9_i0.png", "002_seed9_i1.png", "003_seed9_i2.png"]
     assert sorted(path.name for path in out.iterdir()) == [*names, "grid.png"]
@@ -94,9 +93,7 @@ def test_generate_prints_json_for_machines(studio, tmp_path, capsys):
     assert generate("--samples", "2", "--out", str(tmp_path), "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert [picture["rank"] for picture in told["pictures"]] == [1, 2]
-    assert (
-        all(Path(picture["file"]).is_file() for picture in told["pictures"]) and Path(told["grid"]).is_file()
-    )
+    assert all(Path(picture["file"]).is_file() for picture in told["pictures"]) and Path(told["grid"]).is_file()
     assert (told["seed"], told["seconds"], told["timings"]) == (1, 1.0, {"sampling": 0.9})
 
 
@@ -136,9 +133,7 @@ def test_errors_are_one_sentence_without_a_traceback(studio, arguments, sentence
     assert printed.err.count("\n") == 1 and printed.err.endswith(".\n")
 
 
-@pytest.mark.parametrize(
-    "mistake", [["--samples", "0"], ["--samples", "many"], ["--seed", "-1"], ["--keep", "1.5"]]
-)
+@pytest.mark.parametrize("mistake", [["--samples", "0"], ["--samples", "many"], ["--seed", "-1"], ["--keep", "1.5"]])
 def test_impossible_numbers_are_refused_before_anything_loads(mistake, capsys):
     with pytest.raises(SystemExit, match="2"):
         generate(*mistake)
@@ -162,9 +157,7 @@ def test_reconstruct_shows_a_picture_through_the_tokenizer(studio, tmp_path, cap
     image.save(picture)
     assert main(["reconstruct", str(picture), "--model", "painted", "--out", str(out)]) == 0
     seen = read_picture(out)
-    assert (
-        seen.size == (32, 32) and seen.getpixel((4, 4)) == (0, 0, 0) and seen.getpixel((28, 4)) == (255,) * 3
-    )
+    assert seen.size == (32, 32) and seen.getpixel((4, 4)) == (0, 0, 0) and seen.getpixel((28, 4)) == (255,) * 3
     assert "16 tokens, 2 different" in capsys.readouterr().out
 
 
@@ -202,6 +195,39 @@ def test_train_passes_its_settings_on(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "dalle.train", SimpleNamespace(run=lambda *told: calls.append(told)))
     assert main(["train", "clip", "--out", str(tmp_path), "--minutes", "0.5", "--recipe", "tiny"]) == 0
     assert calls == [("clip", "tiny", "world", tmp_path, 0.5)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> str:
+    return str(make(tmp_path_factory.mktemp("tiny")))
+
+
+def test_a_real_model_draws_the_same_pictures_at_any_number_of_samples(folder, tmp_path):
+    command = ["generate", "a red bird", "--model", folder, "--seed", "3"]
+    assert main([*command, "--samples", "3", "--keep", "3", "--out", str(tmp_path / "three")]) == 0
+    assert main([*command, "--samples", "2", "--keep", "1", "--out", str(tmp_path / "two")]) == 0
+    three = {path.name[4:]: path for path in (tmp_path / "three").glob("*_seed3_i*.png")}
+    (best,) = (tmp_path / "two").glob("*_seed3_i*.png")
+    assert len(three) == 3 and read_picture(best).tobytes() == read_picture(three[best.name[4:]]).tobytes()
+    one, other = read_meta(best), read_meta(three[best.name[4:]])
+    assert one.pop("score") == pytest.approx(other.pop("score"), abs=1e-5) and one == other
+    scores = [read_meta(path)["score"] for path in sorted((tmp_path / "three").glob("0*.png"))]
+    assert scores == sorted(scores, reverse=True)
+
+
+@pytest.mark.parametrize("prompt", ["", "x" * 10_000, "🍓", "красная птица"])
+def test_prompts_that_a_real_model_cannot_use_end_in_a_sentence(folder, prompt, tmp_path, capsys):
+    assert main(["generate", prompt, "--model", folder, "--out", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err.count(".") >= 1 and not (tmp_path / "out").exists()
+
+
+def test_models_lists_what_can_be_named(capsys):
+    assert main(["models"]) == 0
+    header, *rows = capsys.readouterr().out.splitlines()
+    assert header.split()[:3] == ["name", "title", "grid"] and any("16×16" in row for row in rows)
+    assert main(["models", "--json"]) == 0
+    cards = json.loads(capsys.readouterr().out)
+    assert "emoji" in {card["name"] for card in cards} and all("licence" in card for card in cards)
 
 
 def test_the_module_runs_and_explains_itself():

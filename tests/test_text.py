@@ -78,6 +78,11 @@ def test_a_run_of_unknown_characters_is_one_unknown(tokenizer):
     assert tokenizer.encode("鳥鳥鳥 bird").tolist().count(1) == 1
 
 
+def test_a_prompt_is_readable_when_some_letter_of_it_is_known(tokenizer):
+    assert all(map(tokenizer.readable, ["a red bird", "7", "🍓 bird", "[UNK]"]))
+    assert not any(map(tokenizer.readable, ["", "🍓", "красная птица", "鳥", "?!", "▁"]))
+
+
 def test_dropout_respells_without_changing_the_sentence(tokenizer):
     dropped = tokenizer.with_dropout(0.5)
     spellings = {tuple(dropped.pieces("a red bird on the beach")) for _ in range(20)}
