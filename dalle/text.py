@@ -43,7 +43,7 @@ class BpeTokenizer:
         self.bpe_size = bpe.get_vocab_size()
         self.vocab = self.bpe_size + length
         self._paddings = torch.arange(self.bpe_size, self.vocab)  # (T,)
-        self.null: Tensor | None = self.encode("")  # (T,)
+        self.null = self.encode("")  # (T,)
 
     def encode(self, prompt: str) -> Tensor:
         """str -> (T,) int64; what does not fit is cut."""
