@@ -33,23 +33,22 @@ _MAX_SCALE = float(np.log(100))  # of the logits, as in the paper
 class ClipRecipe:
     """What is trained, how long and how fast."""
 
-    image_size: int = 128  # pixels
+    image_size: int = 112  # pixels
     patch_size: int = 16
     width: int = 192
     layers: int = 6
-    patch_dropout: float = 0.5
     text_width: int = 192
     text_layers: int = 3
     embed_dim: int = 192
     context: int = 32  # text tokens read; a longer caption is cut
-    steps: int = 1500
+    steps: int = 1100
     batch: int = 128
     lr: float = 1e-3
     warmup: float = 0.05  # share of the steps
     weight_decay: float = 0.05
     shift: float = 0.06  # furthest move of a picture, as a share of its side, and its change of size
     blurred: float = 0.5  # share of the pictures that are softened, as a VAE's reconstructions are
-    words: float = 0.5  # weight of the loss that names the words of the caption
+    words: float = 1.0  # weight of the loss that names the words of the caption
     decay: float = 0.99  # of the moving average
     precision: str = "bf16"
     seed: int = 0
@@ -104,7 +103,6 @@ def model_config(recipe: ClipRecipe, tokenizer: BpeTokenizer) -> dict[str, Any]:
             "width": recipe.width,
             "layers": recipe.layers,
             "head_width": 64,
-            "patch_dropout": recipe.patch_dropout,
         },
         "text_cfg": {
             "context_length": min(recipe.context, tokenizer.length),

@@ -15,7 +15,7 @@ from dalle.train.corpus import Corpus
 
 COLORS = {"red": (220, 30, 30), "green": (30, 180, 60), "blue": (40, 60, 220), "white": (250, 250, 250)}
 RECIPE = ClipRecipe(
-    image_size=32, patch_size=16, width=64, layers=1, patch_dropout=0.0, text_width=64, text_layers=1,
+    image_size=32, patch_size=16, width=64, layers=1, text_width=64, text_layers=1,
     embed_dim=32, context=6, steps=60, batch=12, lr=3e-3, precision="fp32",
 )  # fmt: skip
 
