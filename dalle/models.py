@@ -10,10 +10,9 @@ import torch
 from dalle import checkpoint
 from dalle.contracts import Bundle
 from dalle.errors import CheckpointError, ModelError, SettingError, UnknownModelError
-from dalle.families import Family, native
+from dalle.families import families
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
-FAMILIES: tuple[Family, ...] = (native,)
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class ModelCard:
 
     def available(self) -> bool:
         """Whether its files are here."""
-        return any(family.detect(self.place) for family in FAMILIES)
+        return any(family.detect(self.place) for family in families())
 
 
 @lru_cache(maxsize=1)
@@ -51,7 +50,7 @@ def registered() -> tuple[ModelCard, ...]:
 def load(name: str, device: torch.device) -> Bundle:
     """The model of that registered name, or the one in that folder. Raises ModelError."""
     place = _place(name)
-    family = next((family for family in FAMILIES if family.detect(place)), None)
+    family = next((family for family in families() if family.detect(place)), None)
     if family is None:
         raise CheckpointError(f"'{place.name}' holds no model that this program knows.")
     parts = family.load(place, device)

@@ -1,8 +1,10 @@
 """Checkpoint families: each file here knows one layout of files, and folds it onto the nets in `dalle.nn`."""
 
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from pkgutil import iter_modules
+from typing import Protocol, cast
 
 import torch
 
@@ -30,3 +32,8 @@ class Family(Protocol):
 
     def load(self, place: Path, device: torch.device) -> Parts:
         """The parts, on the device, ready to draw. Raises CheckpointError."""
+
+
+def families() -> tuple[Family, ...]:
+    """All of them: a file in this package is enough to add one."""
+    return tuple(cast(Family, import_module(f"{__name__}.{module.name}")) for module in iter_modules(__path__))
