@@ -33,7 +33,10 @@ class TextTokenizer(Protocol):
     """Sentences to the text tokens that a model was trained on."""
 
     length: int  # T
-    null: Tensor | None  # (T,) the empty caption, for guidance; None where the model never saw one
+
+    @property
+    def null(self) -> Tensor | None:
+        """(T,) the empty caption, for guidance; None where the model never saw one."""
 
     def encode(self, prompt: str) -> Tensor:
         """str -> (T,) int64, padding and special tokens included; what does not fit is cut."""
