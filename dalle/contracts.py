@@ -1,6 +1,7 @@
 """The shapes that the floors agree on: what a tokenizer, a model and a ranker are, what is asked and what comes back.
 
-Letters: B pictures or sentences, T text tokens, (h, w) the token grid, I = h*w image tokens, V image codes, H and W pixels.
+Letters: B pictures or sentences, T text tokens, (h, w) the token grid, I = h*w image tokens, V image codes,
+H and W pixels.
 """
 
 from __future__ import annotations
@@ -18,9 +19,17 @@ if TYPE_CHECKING:  # the page imports this file and must not wait for torch
 class ImageTokenizer(Protocol):
     """A discrete VAE seen from outside: pictures to a grid of codes and back."""
 
-    grid: tuple[int, int]  # (h, w)
-    vocab: int  # V
-    size: int  # pixels along each side
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(h, w)"""
+
+    @property
+    def vocab(self) -> int:
+        """V"""
+
+    @property
+    def size(self) -> int:
+        """Pixels along each side."""
 
     def encode(self, images: Tensor) -> Tensor:
         """(B, 3, size, size) in [0, 1] -> (B, h, w) int64."""
@@ -58,7 +67,9 @@ class State(Protocol):
 class TokenModel(Protocol):
     """The transformer seen from outside: logits of the next image token."""
 
-    vocab: int  # V
+    @property
+    def vocab(self) -> int:
+        """V"""
 
     def prefill(self, text: Tensor, image: Tensor | None = None) -> tuple[Tensor, State]:
         """(B, T) text and (B, n) first image tokens, n >= 0 -> (B, V) logits of image token n, and the state."""

@@ -3,7 +3,7 @@
 Letters: n candidates, V image codes, K codes that a filter left, I = h*w image tokens.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -73,7 +73,7 @@ def draw(
     table: Tensor,
     options: SamplingOptions,
     prefix: Tensor | None = None,
-) -> Iterator[Tensor]:
+) -> Generator[Tensor, None, None]:
     """Draw n candidates of one sentence token by token; closing the iterator stops the work.
 
     Args:

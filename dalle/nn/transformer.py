@@ -80,7 +80,7 @@ class Transformer(nn.Module):
         self.text_embedding = nn.Embedding(config.text_vocab, config.width)
         self.image_embedding = nn.Embedding(config.image_vocab, config.width)
         self.position = nn.Parameter(torch.empty(config.stream_len, config.width))
-        self.layers = nn.ModuleList(Layer(config) for _ in range(config.depth))
+        self.layers: list[Layer] = nn.ModuleList(Layer(config) for _ in range(config.depth))  # type: ignore[assignment]
         self.norm = nn.LayerNorm(config.width)
         self.text_head = nn.Linear(config.width, config.text_vocab)
         self.image_head = nn.Linear(config.width, config.image_vocab)
@@ -198,8 +198,9 @@ class Transformer(nn.Module):
 
 
 def _caches(state: DecoderState, index: int) -> tuple[KeyValues, ShiftRing | None, ShiftRing | None]:
-    rings = state.rings[2 * index : 2 * index + 2] or [None, None]
-    return state.layers[index], rings[0], rings[1]
+    if not state.rings:
+        return state.layers[index], None, None
+    return state.layers[index], state.rings[2 * index], state.rings[2 * index + 1]
 
 
 def _image_tokens(text: Tensor, image: Tensor | None, tokenizer: ImageTokenizer | None) -> Tensor:

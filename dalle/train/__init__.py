@@ -4,7 +4,7 @@ from pathlib import Path
 
 from dalle.errors import TrainingError
 
-STAGES = ("tokenizer", "text", "transformer", "clip")
+STAGES = ("tokenizer", "polish", "text", "transformer", "clip")
 
 
 def run(

@@ -84,8 +84,11 @@ class Corpus:
         return cls(directory)
 
 
+_source: Source  # of a worker process, which serves one, sent once
+
+
 def _use(source: Source) -> None:
-    global _source  # a worker process serves one source, sent once
+    global _source
     _source = source
 
 

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +18,13 @@ from dalle.errors import TrainingError
 SAVE_EVERY = 120.0  # seconds between two checkpoints
 
 
-class Average:
+N = TypeVar("N", bound=nn.Module)
+
+
+class Average(Generic[N]):
     """An exponential moving average of a net's weights; it forgets faster while it is young."""
 
-    def __init__(self, net: nn.Module, decay: float):
+    def __init__(self, net: N, decay: float):
         self.net = copy.deepcopy(net).requires_grad_(False)
         self.decay = decay
         self.updates = 0
@@ -30,7 +33,7 @@ class Average:
     def update(self, net: nn.Module) -> None:
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        ours, theirs = list(self.net.parameters()), [p.detach() for p in net.parameters()]
+        ours, theirs = [p.detach() for p in self.net.parameters()], [p.detach() for p in net.parameters()]
         torch._foreach_lerp_(ours, theirs, 1 - decay)
 
 
@@ -77,7 +80,7 @@ class Run:
         bar.close()
         self.save()
 
-    def log(self, **values: float) -> None:
+    def log(self, **values: float | Tensor) -> None:
         """A point of the curve; tensors are read, so call it seldom."""
         point = {name: round(torch.as_tensor(value).item(), 5) for name, value in values.items()}
         self.curve.append({"step": self.step, "seconds": round(self.seconds, 1), **point})
@@ -129,6 +132,11 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
     if precision == "fp32":
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def place(net: N, device: torch.device) -> N:
+    """The net on the device, its convolutions in the memory layout that they are fastest in."""
+    return net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def pick_device() -> torch.device:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from dalle.contracts import SamplingOptions
 from dalle.nn.dvae import DVAEConfig
 from dalle.train.clip import ClipRecipe
+from dalle.train.polish import PolishRecipe
 from dalle.train.tokenizer import TokenizerRecipe
 from dalle.train.transformer import TransformerRecipe
 from dalle.worlds import WorldConfig
@@ -21,6 +22,7 @@ class Recipe:
     text_vocab: int = 1024  # pieces, paddings not counted
     text_len: int = 48  # T
     tokenizer: TokenizerRecipe = field(default_factory=TokenizerRecipe)
+    polish: PolishRecipe = field(default_factory=PolishRecipe)
     transformer: TransformerRecipe = field(default_factory=TransformerRecipe)
     clip: ClipRecipe = field(default_factory=ClipRecipe)
     options: SamplingOptions = field(default_factory=SamplingOptions)  # that the model is shipped with
@@ -79,6 +81,7 @@ TINY = Recipe(
         loss="l1",
         precision="fp32",
     ),
+    polish=PolishRecipe(steps=10, precision="fp32"),
     transformer=TransformerRecipe(width=32, depth=2, heads=2, steps=10, batch=4, sample_every=8, precision="fp32"),
     clip=ClipRecipe(
         image_size=32, width=64, layers=1, text_width=64, text_layers=1, embed_dim=16, context=24, steps=4, batch=16

@@ -8,9 +8,11 @@ from pathlib import Path
 from dalle import config
 from dalle.errors import TrainingError
 from dalle.families.native import CARD, Card, read_dvae
+from dalle.nn.dvae import DVAE
 from dalle.text import BpeTokenizer
 from dalle.train.clip import train_clip
 from dalle.train.corpus import Corpus, Source
+from dalle.train.polish import polish
 from dalle.train.recipes import Recipe
 from dalle.train.tokenizer import tokenize, train_tokenizer
 from dalle.train.transformer import train_transformer
@@ -31,6 +33,7 @@ class Workshop:
         """Go on with a stage; True once it is finished."""
         return {
             "tokenizer": self._tokenizer,
+            "polish": self._polish,
             "text": self._text,
             "transformer": self._transformer,
             "clip": self._clip,
@@ -62,8 +65,14 @@ class Workshop:
 
     def _tokenizer(self) -> bool:
         if not (self.out / "dvae.json").exists():
-            return train_tokenizer(self.recipe.tokenizer, self.corpus, self.heldout, self.out, self._minutes)
+            return train_tokenizer(self.recipe.tokenizer, self.corpus, self.out, self._minutes)
         return True
+
+    def _polish(self) -> bool:
+        if (self.out / "reconstructions.png").exists():
+            return True
+        dvae = self._read_codes()
+        return polish(self.recipe.polish, dvae, self.corpus, self.heldout, self.out, self._minutes)
 
     def _text(self) -> bool:
         if not (self.out / "tokenizer.json").exists():
@@ -77,12 +86,7 @@ class Workshop:
     def _transformer(self) -> bool:
         if (self.out / "transformer.json").exists():
             return True
-        self._need("dvae.json", "tokenizer")
-        dvae = read_dvae(self.out)
-        for corpus in (self.corpus, self.heldout):
-            if not corpus.has_tokens:
-                tokenize(dvae, corpus)
-        recipe = self.recipe.transformer
+        dvae, recipe = self._read_codes(), self.recipe.transformer
         return train_transformer(recipe, self.corpus, self.heldout, self._words(), dvae, self.out, self._minutes)
 
     def _clip(self) -> bool:
@@ -90,6 +94,15 @@ class Workshop:
             return True
         recipe = self.recipe.clip
         return train_clip(recipe, self._words(), self.corpus, self.heldout, self.out, self._minutes)
+
+    def _read_codes(self) -> DVAE:
+        """The dVAE, once the tokens of all pictures are written beside them."""
+        self._need("dvae.json", "tokenizer")
+        dvae = read_dvae(self.out)
+        for corpus in (self.corpus, self.heldout):
+            if not corpus.has_tokens:
+                tokenize(dvae, corpus)
+        return dvae
 
     def _words(self) -> BpeTokenizer:
         self._need("tokenizer.json", "text")

@@ -47,9 +47,9 @@ class Optimizers:
     """Muon for the matrices inside the layers, AdamW for all else, as one thing to step and save."""
 
     def __init__(self, net: Transformer, recipe: TransformerRecipe):
-        matrices = [p for p in net.layers.parameters() if p.ndim == 2]
-        inner = {id(p) for p in matrices}
-        others = [p for p in net.parameters() if id(p) not in inner]
+        inner = {name for name, p in net.named_parameters() if name.startswith("layers.") and p.ndim == 2}
+        matrices = [p for name, p in net.named_parameters() if name in inner]
+        others = [p for name, p in net.named_parameters() if name not in inner]
         self.muon = torch.optim.Muon(matrices, recipe.matrix_lr, weight_decay=recipe.weight_decay)
         self.adam = torch.optim.AdamW(others, recipe.lr, (0.9, 0.98), weight_decay=0.0)
 
