@@ -38,7 +38,7 @@ class ClipRecipe:
     width: int = 192
     layers: int = 6
     text_width: int = 192
-    text_layers: int = 3
+    text_layers: int = 2
     embed_dim: int = 192
     context: int = 32  # text tokens read; a longer caption is cut
     steps: int = 1100
