@@ -20,7 +20,7 @@
   const keepRows = () => {
     const slider = document.querySelector("#rows input[type=range]");
     const plate = document.querySelector("#prime-preview .primed");
-    if (slider && plate) plate.style.setProperty("--kept", slider.value / slider.max);
+    if (slider && plate) plate.style.setProperty("--kept", slider.value / (Number(slider.max) + 1));
   };
   document.addEventListener("input", (event) => event.target.closest("#rows") && keepRows());
 

@@ -9,13 +9,14 @@ from dalle.contracts import Bundle
 _README = Path(__file__).resolve().parents[2] / "README.md"
 
 
-def facts(bundle: Bundle) -> str:
-    """The numbers of a model that is ready."""
+def facts(bundle: Bundle, device: str) -> str:
+    """The numbers of a model that is ready on a device."""
     (h, w), size = bundle.images.grid, bundle.images.size
     rows = {
         "Model": f"{bundle.title} ({bundle.name})",
         "Picture": f"{size} × {size} pixels, {h} × {w} = {h * w} tokens out of {bundle.images.vocab:,}",
         "Sentence": f"up to {bundle.text.length} tokens",
+        "Device": device.upper(),
         "Ranking": "CLIP" if bundle.ranker else "none: this model has no CLIP",
         "Fingerprint": bundle.fingerprint[:16],
     }

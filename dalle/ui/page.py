@@ -101,6 +101,7 @@ def _launch_options(shelf: Shelf) -> dict[str, Any]:
         "css_paths": [_ASSETS / "page.css"],
         "js": (_ASSETS / "page.js").read_text(encoding="utf-8"),
         "app_kwargs": {"routes": [fonts, shelf.route()]},
+        "allowed_paths": [str(shelf.home)],  # where the files of the named endpoint lie
         "footer_links": ["api"],
         "run_history": False,
         "enable_monitoring": False,
@@ -128,7 +129,7 @@ def _welcome(loading: "Future[Studio]") -> Any:
 
     def welcome() -> tuple[Any, ...]:
         try:
-            bundle = loading.result().bundle
+            studio = loading.result()
         except DalleError as error:
             return note(str(error), alarm=True), *[gr.skip()] * 6
         except Exception:
@@ -136,9 +137,9 @@ def _welcome(loading: "Future[Studio]") -> Any:
             return note("The model could not be loaded; the server's log says why.", alarm=True), *[gr.skip()] * 6
         return (
             note(drawing.READY),
-            about.facts(bundle),
-            priming.fit(bundle.images.grid),
-            *create.chosen_options(bundle.options),
+            about.facts(studio.bundle, str(studio.device)),
+            priming.fit(studio.bundle.images.grid),
+            *create.chosen_options(studio.bundle.options),
         )
 
     return welcome

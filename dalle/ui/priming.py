@@ -46,8 +46,8 @@ def panel() -> Priming:
 
 
 def fit(grid: tuple[int, int]) -> dict[str, Any]:
-    """The rows slider of a model with this token grid; half of the picture is kept at first."""
-    return gr.update(maximum=grid[0], value=grid[0] // 2)
+    """The rows slider of a model with this token grid; at first half of the picture is kept."""
+    return gr.update(maximum=grid[0] - 1, value=grid[0] // 2)
 
 
 def _receive(upload: dict[str, Any] | None, rows: int) -> tuple[Any, ...]:

@@ -18,13 +18,14 @@ class Shelf:
     """One folder per session. A new gallery replaces the old one; the end of the program clears all."""
 
     def __init__(self) -> None:
-        self._home = tempfile.TemporaryDirectory(prefix="dalle-")
+        self._place = tempfile.TemporaryDirectory(prefix="dalle-")
+        self.home = Path(self._place.name).resolve()
         self._folders: OrderedDict[str, Path] = OrderedDict()
         self._lock = threading.Lock()
 
     def renew(self, session: str) -> Path:
         """An empty folder for a session's next gallery; the one before is deleted."""
-        folder = Path(self._home.name) / secrets.token_urlsafe(16)
+        folder = self.home / secrets.token_urlsafe(16)
         folder.mkdir()
         with self._lock:
             old = [self._folders.pop(session)] if session in self._folders else []
@@ -44,8 +45,8 @@ class Shelf:
 
     def address(self, path: Path) -> str:
         """Where the page finds a file of the shelf, seen from the page."""
-        return f"{_ADDRESS}/{path.relative_to(self._home.name).as_posix()}"
+        return f"{_ADDRESS}/{path.relative_to(self.home).as_posix()}"
 
     def route(self) -> Mount:
         """What the web server needs to serve the shelf."""
-        return Mount(f"/{_ADDRESS}", StaticFiles(directory=self._home.name))
+        return Mount(f"/{_ADDRESS}", StaticFiles(directory=self.home))

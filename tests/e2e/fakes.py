@@ -16,6 +16,7 @@ ROWS = 16
 class FakeStudio:
     def __init__(self, pause: float = 0.02) -> None:
         self.pause = pause
+        self.device = "cpu"
         self.closed = 0  # how many drawings were stopped
         self.requests: list[Request] = []
         self.bundle = SimpleNamespace(
@@ -36,24 +37,15 @@ class FakeStudio:
         try:
             for row in range(request.rows, ROWS + 1):
                 time.sleep(self.pause)
-                shown = (
-                    tuple(_candidate(request, i, row) for i in range(request.samples)) if row % 2 == 0 else ()
-                )
-                yield Update(
-                    "sampling", row, ROWS, time.monotonic() - begun, self.pause * (ROWS - row), shown
-                )
+                shown = tuple(_candidate(request, i, row) for i in range(request.samples)) if row % 2 == 0 else ()
+                yield Update("sampling", row, ROWS, time.monotonic() - begun, self.pause * (ROWS - row), shown)
             yield Update("ranking", ROWS, ROWS, time.monotonic() - begun, None)
             ranked = sorted(
-                (
-                    _candidate(request, i, ROWS, score=0.2 + (i * 37 % 11) / 100)
-                    for i in range(request.samples)
-                ),
+                (_candidate(request, i, ROWS, score=0.2 + (i * 37 % 11) / 100) for i in range(request.samples)),
                 key=lambda c: -(c.score or 0),
             )
             keep = request.keep or request.samples
-            yield Update(
-                "done", ROWS, ROWS, time.monotonic() - begun, 0, tuple(ranked[:keep]), tuple(ranked[keep:])
-            )
+            yield Update("done", ROWS, ROWS, time.monotonic() - begun, 0, tuple(ranked[:keep]), tuple(ranked[keep:]))
         except GeneratorExit:
             self.closed += 1
             raise
