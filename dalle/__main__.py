@@ -94,8 +94,11 @@ def evaluate(chosen: argparse.Namespace) -> None:
     """Measure a model on held-out captions of the training world."""
     from dalle.engine import Studio
     from dalle.evaluate import evaluate as measure
+    from dalle.evaluate import heldout_world
 
-    report = measure(Studio.load(chosen.model, chosen.device), chosen.captions, chosen.samples, chosen.out)
+    studio = Studio.load(chosen.model, chosen.device)
+    world = heldout_world(chosen.model, studio.bundle.images.size)
+    report = measure(studio, world, chosen.captions, chosen.samples, chosen.out)
     if chosen.json:
         _print_json(asdict(report))
     else:
@@ -259,7 +262,7 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     _add_model(parser)
     parser.add_argument("--captions", type=_count, default=200, help="held-out captions to draw (200)")
     parser.add_argument("--samples", type=_count, default=16, help="pictures drawn for each (16)")
-    parser.add_argument("--out", type=Path, help="folder for the figures and a contact sheet")
+    parser.add_argument("--out", type=Path, help="folder for the figures, a contact sheet and the best-of-k curve")
     parser.add_argument("--json", action="store_true", help="for machines")
 
 

@@ -49,7 +49,7 @@ def registered() -> tuple[ModelCard, ...]:
 
 def load(name: str, device: torch.device) -> Bundle:
     """The model of that registered name, or the one in that folder. Raises ModelError."""
-    place = _place(name)
+    place = find(name)
     family = next((family for family in families() if family.detect(place)), None)
     if family is None:
         raise CheckpointError(f"'{place.name}' holds no model that this program knows.")
@@ -73,7 +73,8 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def _place(name: str) -> Path:
+def find(name: str) -> Path:
+    """The folder of a registered model, or that folder itself. Raises UnknownModelError."""
     for card in registered():
         if card.name == name:
             return card.place
