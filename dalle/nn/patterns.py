@@ -8,7 +8,10 @@ from collections.abc import Callable
 from functools import lru_cache
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+BLOCK = 16  # positions along each side of a stored block
 
 # (query row - key row, query column - key column), elementwise -> visible; causality is added by `visible`
 Predicate = Callable[[Tensor, Tensor], Tensor]
@@ -24,6 +27,7 @@ PATTERNS: dict[str, Predicate] = {
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)  # kept for training too, whoever asks first
 def visible(pattern: str, text_len: int, grid: tuple[int, int]) -> Tensor:
     """The mask of a pattern: (S, S) bool with S = T + h*w, rows are queries, columns are keys."""
     h, w = grid
@@ -41,3 +45,10 @@ def visible_keys(pattern: str, text_len: int, grid: tuple[int, int]) -> tuple[Te
     """For each image position, the stream indices that it may look at, itself last: what a cached step gathers."""
     mask = visible(pattern, text_len, grid)
     return tuple(row.nonzero().flatten() for row in mask[text_len:])
+
+
+def visible_blocks(layout: Tensor, size: int) -> Tensor:
+    """The mask of stored blocks: (H, n, n) bool over blocks of 16 positions -> (H, S, S) bool, causal."""
+    mask = layout.repeat_interleave(BLOCK, 1).repeat_interleave(BLOCK, 2)[:, :size, :size]
+    short = size - mask.shape[1]
+    return F.pad(mask, (0, short, 0, short)).tril()

@@ -4,8 +4,9 @@ Letters: B sequences, T text tokens, I = h*w image tokens, S positions, D channe
 Row p of the stream predicts row p+1, so the last image token is never an input.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -13,8 +14,10 @@ from torch import Tensor, nn
 
 from dalle.contracts import ImageTokenizer
 from dalle.nn.attention import Attention
-from dalle.nn.cache import DecoderState, KeyValues, ShiftRing
-from dalle.nn.patterns import visible, visible_keys
+from dalle.nn.cache import DecoderState, ShiftRing
+from dalle.nn.gate import SpatialGate
+from dalle.nn.patterns import BLOCK, visible, visible_blocks, visible_keys
+from dalle.nn.shift import shift_all, shift_step
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,16 @@ class TransformerConfig:
     heads: int
     head_dim: int | None = None  # None: width / heads
     hidden: int | None = None  # width of the MLP; None: 4 * width
-    patterns: tuple[str, ...] = ("full",)  # attention patterns, cycled over the layers
+    patterns: tuple[str, ...] = ("full",)  # attention patterns, cycled; or "blocks" (stored), "gate" (no attention)
     shift: bool = False  # token shift: a quarter of the channels from the pixel above, a quarter from the left
+    mlp: str = "gelu"  # what lies between the two layers of an MLP: a key of `MLPS`
+    sandwich: bool = False  # norms also behind attention and MLP (Ding et al. 2021)
+    rotary: int = 0  # channels of a head whose queries, keys and values turn by stored angles
+    reversible: bool = False  # two streams, each fed by the other (Gomez et al. 2017)
+    divide_by_max: bool = False  # each row by its largest channel, before the last norm
+    hidden_token: int | None = None  # a text token that nobody looks at, but for the first of the stream
+    uncounted_token: int | None = None  # a text token that the loss leaves out
+    image_weight: float | None = 7.0  # of the image part of the loss, the text part has 1; None: one mean over all
 
     @property
     def image_len(self) -> int:
@@ -43,32 +54,49 @@ class TransformerConfig:
 
 
 class Loss(NamedTuple):
-    """Cross entropies in nats to a token; `total` is 1/8 text + 7/8 image (paper §2.2)."""
+    """Cross entropies in nats to a token; `total` is 1/8 text + 7/8 image (paper §2.2) unless configured."""
 
     total: Tensor
     text: Tensor
     image: Tensor
 
 
+def _geglu(x: Tensor) -> Tensor:
+    """(B, S, 2 * hidden), values and then gates -> (B, S, hidden) (Shazeer 2020)."""
+    values, gates = x.chunk(2, dim=-1)
+    return values * F.gelu(gates)
+
+
+MLPS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "geglu": _geglu}
+
+
 class Mlp(nn.Module):
-    def __init__(self, width: int, hidden: int):
+    def __init__(self, width: int, hidden: int, kind: str):
         super().__init__()
-        self.up = nn.Linear(width, hidden)
+        self.up = nn.Linear(width, 2 * hidden if kind == "geglu" else hidden)
         self.down = nn.Linear(hidden, width)
+        self.activate = MLPS[kind]
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down(F.gelu(self.up(x)))
+        return self.down(self.activate(self.up(x)))
 
 
 class Layer(nn.Module):
     """Attention and MLP, each behind a norm (and the token shift), each added to the stream."""
 
-    def __init__(self, config: TransformerConfig):
+    def __init__(self, config: TransformerConfig, pattern: str):
         super().__init__()
-        self.attention_norm = nn.LayerNorm(config.width)
-        self.attention = Attention(config.width, config.heads, config.head_dim or config.width // config.heads)
-        self.mlp_norm = nn.LayerNorm(config.width)
-        self.mlp = Mlp(config.width, config.hidden or 4 * config.width)
+        width = config.width
+        self.attention_norm = nn.LayerNorm(width)
+        self.attention = (
+            SpatialGate(width, config.stream_len)
+            if pattern == "gate"
+            else Attention(width, config.heads, config.head_dim or width // config.heads)
+        )
+        self.mlp_norm = nn.LayerNorm(width)
+        self.mlp = Mlp(width, config.hidden or 4 * width, config.mlp)
+        self.attention_post_norm = nn.LayerNorm(width) if config.sandwich else nn.Identity()
+        self.mlp_post_norm = nn.LayerNorm(width) if config.sandwich else nn.Identity()
 
 
 class Transformer(nn.Module):
@@ -80,10 +108,19 @@ class Transformer(nn.Module):
         self.text_embedding = nn.Embedding(config.text_vocab, config.width)
         self.image_embedding = nn.Embedding(config.image_vocab, config.width)
         self.position = nn.Parameter(torch.empty(config.stream_len, config.width))
-        self.layers: list[Layer] = nn.ModuleList(Layer(config) for _ in range(config.depth))  # type: ignore[assignment]
+        self.layers: list[Layer] = nn.ModuleList(  # type: ignore[assignment]
+            Layer(config, config.patterns[depth % len(config.patterns)]) for depth in range(config.depth)
+        )
         self.norm = nn.LayerNorm(config.width)
         self.text_head = nn.Linear(config.width, config.text_vocab)
         self.image_head = nn.Linear(config.width, config.image_vocab)
+        self.rotation: Tensor | None = None  # (2, S, R) cosines and sines
+        self.blocks: Tensor  # (H, n, n)
+        if config.rotary:
+            self.register_buffer("rotation", torch.zeros(2, config.stream_len, config.rotary))
+        if "blocks" in config.patterns:
+            count = config.stream_len // BLOCK
+            self.register_buffer("blocks", torch.zeros(config.heads, count, count, dtype=torch.bool))
         self.reset()
 
     @property
@@ -107,14 +144,34 @@ class Transformer(nn.Module):
         x = torch.cat([self.text_embedding(text), self.image_embedding(image)], dim=1)
         return x + self.position[: x.shape[1]]
 
-    def trunk(self, x: Tensor, state: DecoderState | None = None) -> Tensor:
-        """(B, S, D) embedded rows -> (B, S, D) before the heads; fills a fresh state, if given."""
-        for index, layer in enumerate(self.layers):
-            caches = (None, None, None) if state is None else _caches(state, index)
-            h = self._shift(layer.attention_norm(x), caches[1])
-            x = x + layer.attention(h, self._mask(index, x), caches[0])
-            x = x + layer.mlp(self._shift(layer.mlp_norm(x), caches[2]))
-        return self.norm(x)
+    def trunk(self, x: Tensor, state: DecoderState | None = None, hidden: Tensor | None = None) -> Tensor:
+        """(B, S, D) embedded rows, (B, T + I) hidden ones -> (B, S, D) before the heads; fills a fresh state, if given.
+        """
+        size = x.shape[1]
+        rotation = None if self.rotation is None else self.rotation[:, :size]
+
+        def attend(depth: int, layer: Layer, x: Tensor) -> Tensor:
+            cache, ring, _ = _caches(state, depth)
+            x = self._shift(layer.attention_norm(x), ring)
+            if isinstance(layer.attention, SpatialGate):
+                return layer.attention(x, cache)
+            return layer.attention(x, self._mask(depth, x, hidden), cache, rotation)
+
+        def feed(depth: int, layer: Layer, x: Tensor) -> Tensor:
+            return layer.mlp(self._shift(layer.mlp_norm(x), _caches(state, depth)[2]))
+
+        return self._through(x, attend, feed)
+
+    def _through(self, x: Tensor, attend: "Branch", feed: "Branch") -> Tensor:
+        """(B, S, D) through all layers, each adding what its two branches make of the stream."""
+        reversible = self.config.reversible
+        a = b = x
+        for depth, layer in enumerate(self.layers):
+            a = a + layer.attention_post_norm(attend(depth, layer, b))
+            b = (b if reversible else a) + layer.mlp_post_norm(feed(depth, layer, a))
+            a = a if reversible else b
+        x = (a + b) / 2 if reversible else b
+        return self.norm(x / x.amax(-1, keepdim=True).detach() if self.config.divide_by_max else x)
 
     def forward(
         self,
@@ -134,16 +191,26 @@ class Transformer(nn.Module):
         Returns: (B, n + 1, V) logits of image tokens 0 … n (at most I of them), or a `Loss`.
         """
         tokens = _image_tokens(text, image, tokenizer)
-        inputs = tokens[:, : self.config.image_len - 1]
-        x = self.trunk(self.embed(text, inputs))  # (B, T + n, D)
+        text_logits, image_logits = self.logits(text, tokens)
+        return self._loss(text_logits, image_logits, text, tokens) if return_loss else image_logits
+
+    def logits(self, text: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T) and (B, n) tokens -> (B, T - 1, text_vocab) of text tokens 1 … T-1, (B, n + 1, V) of image ones 0 … n.
+
+        There is no image token I: where n is I, the second holds I rows.
+        """
+        x = self.trunk(self.embed(text, image[:, : self.config.image_len - 1]), hidden=self._hidden(text))
         first = self.config.text_len - 1  # this row predicts image token 0
-        image_logits = self.image_head(x[:, first:])
-        if not return_loss:
-            return image_logits
-        text_logits = self.text_head(x[:, :first])
-        text_loss = F.cross_entropy(text_logits.flatten(0, 1).float(), text[:, 1:].flatten())
+        return self.text_head(x[:, :first]), self.image_head(x[:, first:])
+
+    def _loss(self, text_logits: Tensor, image_logits: Tensor, text: Tensor, tokens: Tensor) -> Loss:
+        skip = -1 if self.config.uncounted_token is None else self.config.uncounted_token
+        labels = text[:, 1:].flatten()
+        text_loss = F.cross_entropy(text_logits.flatten(0, 1).float(), labels, ignore_index=skip)
         image_loss = F.cross_entropy(image_logits.flatten(0, 1).float(), tokens.flatten())
-        return Loss((text_loss + 7 * image_loss) / 8, text_loss, image_loss)
+        means = tokens.numel() / (labels != skip).sum()
+        weight = means if self.config.image_weight is None else self.config.image_weight
+        return Loss((text_loss + weight * image_loss) / (1 + weight), text_loss, image_loss)
 
     @torch.inference_mode()
     def prefill(self, text: Tensor, image: Tensor | None = None) -> tuple[Tensor, DecoderState]:
@@ -151,27 +218,35 @@ class Transformer(nn.Module):
         image = text[:, :0] if image is None else image
         x = self.embed(text, image)
         state = self.fresh_state(len(text), image.shape[1], x)
-        return self.image_head(self.trunk(x, state)[:, -1]), state
+        state.hidden = self._hidden(text)
+        return self.image_head(self.trunk(x, state, state.hidden)[:, -1]), state
 
     @torch.inference_mode()
     def step(self, tokens: Tensor, state: DecoderState) -> Tensor:
         """(B,) image tokens -> (B, V) logits of the next one; changes only `state`."""
         index, position = state.position, self.config.text_len + state.position
         x = (self.image_embedding(tokens) + self.position[position])[:, None]  # (B, 1, D)
-        for depth, layer in enumerate(self.layers):
-            cache, *rings = _caches(state, depth)
-            h = _shift_step(layer.attention_norm(x), index, rings[0])
-            x = x + layer.attention.step(h, position, self._keys(depth, index), cache)
-            x = x + layer.mlp(_shift_step(layer.mlp_norm(x), index, rings[1]))
+        rotation = None if self.rotation is None else self.rotation[:, position, None]
+
+        def attend(depth: int, layer: Layer, x: Tensor) -> Tensor:
+            cache, ring, _ = _caches(state, depth)
+            x = shift_step(layer.attention_norm(x), index, ring)
+            if isinstance(layer.attention, SpatialGate):
+                return layer.attention.step(x, position, cache)
+            keys = self._keys(depth, index)
+            return layer.attention.step(x, position, keys, cache, self._row(depth, position, keys, state), rotation)
+
+        def feed(depth: int, layer: Layer, x: Tensor) -> Tensor:
+            return layer.mlp(shift_step(layer.mlp_norm(x), index, _caches(state, depth)[2]))
+
+        x = self._through(x, attend, feed)
         state.position += 1
-        return self.image_head(self.norm(x[:, 0]))
+        return self.image_head(x[:, 0])
 
     def fresh_state(self, batch: int, position: int, like: Tensor) -> DecoderState:
         """An empty state of `batch` sequences, on the device and in the type of `like`."""
         config = self.config
-        head_dim = config.head_dim or config.width // config.heads
-        shape = (batch, config.heads, config.stream_len, head_dim)
-        layers = [KeyValues(like.new_zeros(shape), like.new_zeros(shape)) for _ in self.layers]
+        layers = [layer.attention.fresh_cache(batch, config.stream_len, like) for layer in self.layers]
         part = (batch, config.grid[1], -(-config.width // 4))
         count = 2 * config.depth if config.shift else 0
         rings = [ShiftRing(like.new_zeros(part), like.new_zeros(part)) for _ in range(count)]
@@ -180,24 +255,71 @@ class Transformer(nn.Module):
     def _pattern(self, depth: int) -> str:
         return self.config.patterns[depth % len(self.config.patterns)]
 
-    def _mask(self, depth: int, x: Tensor) -> Tensor | None:
-        pattern = self._pattern(depth)
-        if pattern == "full":
+    def _mask(self, depth: int, x: Tensor, hidden: Tensor | None) -> Tensor | None:
+        """What (B, S, D) may look at: (S, S), with dimensions for B and H before where needed; None: all before."""
+        pattern, size = self._pattern(depth), x.shape[1]
+        if pattern == "full" and hidden is None:
             return None
-        size = x.shape[1]
-        return visible(pattern, self.config.text_len, self.config.grid)[:size, :size].to(x.device)
+        if pattern == "blocks":
+            mask = visible_blocks(self.blocks, size)
+        else:
+            mask = visible(pattern, self.config.text_len, self.config.grid)[:size, :size].to(x.device)
+        if hidden is None:
+            return mask
+        keys = hidden[:, None, None, :size]
+        if pattern != "full":  # there, only image tokens do not see what is hidden
+            keys = keys & (torch.arange(size, device=x.device) >= self.config.text_len)[:, None]
+        return _hide(pattern, mask, keys, x)
 
     def _keys(self, depth: int, index: int) -> Tensor | None:
+        """The positions that image token `index` looks at; None: all so far, as far as `_row` lets it."""
         pattern = self._pattern(depth)
-        if pattern == "full":
+        if pattern in ("full", "blocks"):
             return None
         return visible_keys(pattern, self.config.text_len, self.config.grid)[index].to(self.position.device)
 
+    def _row(self, depth: int, position: int, keys: Tensor | None, state: DecoderState) -> Tensor | None:
+        """The mask of one image position over its n keys: (B or 1, H or 1, 1, n); None: all of them."""
+        pattern = self._pattern(depth)
+        seen = slice(position + 1) if keys is None else keys
+        mask = None
+        if pattern == "blocks":
+            mask = visible_blocks(self.blocks, position + 1)[None, :, -1:]
+        if state.hidden is None:
+            return mask
+        hidden = state.hidden[:, None, None, seen]
+        mask = torch.ones_like(hidden) if mask is None else mask
+        return _hide(pattern, mask, hidden, self.position)
+
+    def _hidden(self, text: Tensor) -> Tensor | None:
+        """(B, T) -> (B, T + I) bool: the text that nobody looks at; None where there can be none."""
+        if self.config.hidden_token is None:
+            return None
+        hidden = F.pad(text == self.config.hidden_token, (0, self.config.image_len))
+        hidden[:, 0] = False
+        return hidden
+
     def _shift(self, x: Tensor, ring: ShiftRing | None) -> Tensor:
-        return _shift_all(x, self.config.text_len, self.config.grid[1], ring) if self.config.shift else x
+        """Token shift; a sentence that is not whole yet is not shifted."""
+        if not self.config.shift or x.shape[1] < self.config.text_len:
+            return x
+        return shift_all(x, self.config.text_len, self.config.grid[1], ring)
 
 
-def _caches(state: DecoderState, index: int) -> tuple[KeyValues, ShiftRing | None, ShiftRing | None]:
+Branch = Callable[[int, Layer, Tensor], Tensor]  # depth, layer, (B, S, D) -> (B, S, D)
+
+
+def _hide(pattern: str, mask: Tensor, keys: Tensor, like: Tensor) -> Tensor:
+    """Take hidden keys out of a mask. Stored blocks come from code that showed them, and favored them by 1."""
+    if pattern == "blocks":
+        return torch.where(mask, keys.to(like.dtype), -torch.inf)
+    return mask & ~keys
+
+
+def _caches(state: DecoderState | None, index: int) -> tuple[Any, ShiftRing | None, ShiftRing | None]:
+    """The cache of a layer's attention, and its two rings."""
+    if state is None:
+        return None, None, None
     if not state.rings:
         return state.layers[index], None, None
     return state.layers[index], state.rings[2 * index], state.rings[2 * index + 1]
@@ -210,37 +332,5 @@ def _image_tokens(text: Tensor, image: Tensor | None, tokenizer: ImageTokenizer 
     if image.is_floating_point():
         if tokenizer is None:
             raise ValueError("pixels need the tokenizer that reads them")
-        image = tokenizer.encode(image)
+        image = tokenizer.encode(image).clone()  # an inference tensor could not be learned from
     return image.flatten(1).long()
-
-
-def _shift_all(x: Tensor, text_len: int, width: int, ring: ShiftRing | None) -> Tensor:
-    """Token shift of whole sequences from their start (B, S, D); remembers the last grid row in the ring.
-
-    Text: half of the channels come from the row before. Image: a quarter from the pixel above, a quarter from the
-    one to the left, zeros at the border.
-    """
-    text, image = x[:, :text_len], x[:, text_len:]
-    half = -(-text.shape[2] // 2)
-    text = torch.cat([F.pad(text[:, :-1, :half], (0, 0, 1, 0)), text[:, :, half:]], dim=2)
-    count, quarter = image.shape[1], -(-x.shape[2] // 4)
-    above, left, rest = image.split([quarter, quarter, image.shape[2] - 2 * quarter], dim=2)
-    if ring is not None:
-        for index in range(max(0, count - width), count):
-            ring.write(index, above[:, index], left[:, index])
-    above = F.pad(above, (0, 0, width, 0))[:, :count]
-    inner = torch.arange(count, device=x.device)[:, None] % width != 0  # (n, 1): not the first column
-    left = F.pad(left, (0, 0, 1, 0))[:, :count] * inner
-    return torch.cat([text, torch.cat([above, left, rest], dim=2)], dim=1)
-
-
-def _shift_step(x: Tensor, index: int, ring: ShiftRing | None) -> Tensor:
-    """Token shift of image token `index` alone: (B, 1, D) -> (B, 1, D)."""
-    if ring is None:
-        return x
-    quarter = ring.above.shape[2]
-    above, left = ring.read(index)
-    own_above, own_left, rest = x[:, 0].split([quarter, quarter, x.shape[2] - 2 * quarter], dim=1)
-    shifted = torch.cat([above, left, rest], dim=1)[:, None]
-    ring.write(index, own_above, own_left)
-    return shifted
