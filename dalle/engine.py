@@ -110,9 +110,10 @@ class Studio:
     def _candidates(self, job: "_Job", batch: range, grid: Tensor, rows: int) -> list[Candidate]:
         """Decode the first `rows` token rows of (n, h, w) tokens into pictures, the rest blank."""
         with job.clock("decoding"):
-            parts = [self.bundle.images.decode(part[:, :rows]) for part in grid.split(8)]
+            # one by one: the same tokens give the same bytes only in a batch of the same size
+            parts = [self.bundle.images.decode(part[:, :rows]) for part in grid.split(1)]
             pictures = images.to_pictures(torch.cat(parts))
-        tokens = grid.cpu().numpy()
+        tokens = grid.cpu().numpy().copy()  # the grid fills up while this candidate is looked at
         size = self.bundle.images.size
         pictures = [_on_blank(picture, size) for picture in pictures]
         return [Candidate(i, p, t) for i, p, t in zip(batch, pictures, tokens, strict=True)]

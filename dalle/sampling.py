@@ -8,10 +8,15 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from dalle.contracts import SamplingOptions, TokenModel
 from dalle.errors import SettingError
+
+# Candidates are drawn in multiples of this, the last ones for nothing: a matrix product of few or odd rows takes
+# another kernel, which rounds differently, and a picture shall not depend on how many are drawn beside it.
+LANES = 4
 
 
 def uniforms(seed: int, candidates: Sequence[int], length: int) -> Tensor:
@@ -19,8 +24,8 @@ def uniforms(seed: int, candidates: Sequence[int], length: int) -> Tensor:
 
     A picture therefore depends neither on the batch that it is drawn in nor on the device.
     """
-    rows = [np.random.default_rng((seed, index)).random(length) for index in candidates]
-    return torch.from_numpy(np.stack(rows))
+    streams = [np.random.SeedSequence(seed, spawn_key=(index,)) for index in candidates]
+    return torch.from_numpy(np.stack([np.random.default_rng(stream).random(length) for stream in streams]))
 
 
 def check(options: SamplingOptions, can_guide: bool) -> SamplingOptions:
@@ -89,12 +94,12 @@ def draw(
     first = None if prefix is None else prefix.expand(len(prompts), start)
     n, length = table.shape
     logits, state = model.prefill(prompts, first)
-    logits, state = logits.repeat_interleave(n, 0), state.repeat(n)
-    table = table.to(logits.device)
+    table = F.pad(table, (0, 0, 0, -n % LANES)).to(logits.device)
+    logits, state = logits.repeat_interleave(len(table), 0), state.repeat(len(table))
     for position in range(start, length):
         if guided:
             logits = guide(logits, options.guidance)
         tokens = choose(*filter_logits(logits, options), table[:, position])
-        yield tokens
+        yield tokens[:n]
         if position + 1 < length:
             logits = model.step(tokens.repeat(2) if guided else tokens, state)
