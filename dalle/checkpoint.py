@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from dalle.errors import CheckpointError
 
 SHARD_BYTES = 9_500_000  # many hosts refuse, or store elsewhere, single files above 10 MB
+N = TypeVar("N", bound=nn.Module)
 _POINTER = b"version https://git-lfs.github.com/spec/"
 
 
@@ -72,8 +74,37 @@ def write_tensors(tensors: Mapping[str, Tensor], directory: Path, stem: str, dty
         save_file(part, directory / f"{name}.safetensors")
 
 
-def load_strict(net: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
-    """Put tensors into a net, casting to its types. Raises CheckpointError naming the first key that does not fit."""
+def find(place: Path, *suffixes: str) -> list[Path]:
+    """The files of these suffixes at a place, in order: itself, or those in the folder and in its own folders."""
+    files = [place] if place.is_file() else [*place.glob("*"), *place.glob("*/*")]
+    return sorted(path for path in files if path.suffix in suffixes and path.is_file())
+
+
+def build(
+    make: Callable[[], N], tensors: Mapping[str, Tensor], where: str, device: torch.device, dtype: torch.dtype
+) -> N:
+    """A net that draws, of exactly these tensors: nothing is initialised, and each goes straight to its place.
+
+    Tensors that are one stay one. Raises CheckpointError naming the first key that does not fit.
+    """
+    with torch.device("meta"):
+        net = make()
+    _check(net, tensors, where)
+    placed: dict[tuple[int, torch.Size, tuple[int, ...]], Tensor] = {}
+    for tensor in tensors.values():
+        if _identity(tensor) not in placed:
+            kind = dtype if tensor.is_floating_point() else tensor.dtype
+            placed[_identity(tensor)] = tensor.to(device, kind).contiguous()
+    net.load_state_dict({name: placed[_identity(tensor)] for name, tensor in tensors.items()}, assign=True)
+    return net.eval().requires_grad_(False)
+
+
+def _identity(tensor: Tensor) -> tuple[int, torch.Size, tuple[int, ...]]:
+    return tensor.data_ptr(), tensor.shape, tensor.stride()
+
+
+def _check(net: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
+    """Raise CheckpointError naming the first key that a net wants and does not get, or gets and does not want."""
     wanted = net.state_dict()
     if missing := sorted(set(wanted) - set(tensors)):
         raise CheckpointError(f"{where} lacks the tensor {missing[0]}.")
@@ -83,10 +114,15 @@ def load_strict(net: nn.Module, tensors: Mapping[str, Tensor], where: str) -> No
         if tensor.shape != wanted[name].shape:
             shapes = f"{tuple(tensor.shape)} instead of {tuple(wanted[name].shape)}"
             raise CheckpointError(f"{where}: {name} has the shape {shapes}.")
-    net.load_state_dict(dict(tensors))
 
 
 def fingerprint(paths: Iterable[Path]) -> str:
     """A short name of exactly these bytes: 16 hexadecimal digits of a SHA-256 over the files' own."""
-    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+    digests = {path.name: sha256(path) for path in paths}
     return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file of any size, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

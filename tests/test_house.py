@@ -22,6 +22,7 @@ FLOORS = {
     "dalle.models": 4,
     "dalle.families": 3,
     "dalle.checkpoint": 2,
+    "dalle.torchfile": 2,
     "dalle.sampling": 2,
     "dalle.ranking": 2,
     "dalle.text": 2,

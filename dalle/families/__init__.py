@@ -22,16 +22,21 @@ class Parts:
     title: str = ""
     options: SamplingOptions = field(default_factory=SamplingOptions)
     files: tuple[Path, ...] = ()  # that the weights came from
+    version: str = ""  # which of the family's layouts or releases it is, where there are several
 
 
 class Family(Protocol):
-    """A module of this package."""
+    """A module of this package. A place is a file, or a folder that holds all files of a model."""
 
     def detect(self, place: Path) -> bool:
-        """Whether the files at a place are of this family; looks at names and headers only."""
+        """Whether the files at a place are of this family, by keys and shapes alone; never raises."""
 
-    def load(self, place: Path, device: torch.device) -> Parts:
-        """The parts, on the device, ready to draw. Raises CheckpointError."""
+    def load(self, place: Path, device: torch.device, dtype: torch.dtype = torch.float32) -> Parts:
+        """The parts that are there, on the device, ready to draw. Raises CheckpointError.
+
+        The transformer has weights of that type; image tokenizers keep float32, which their codes depend on.
+        Loading to the "meta" device costs next to nothing and tells what the files hold.
+        """
 
 
 def families() -> tuple[Family, ...]:

@@ -1,5 +1,6 @@
 """Our own layout: one folder, a JSON config beside each net's safetensors, as training exports it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -17,6 +18,7 @@ from dalle.ranking import ClipRanker
 from dalle.text import BpeTokenizer
 
 CARD = "model.json"
+CPU = torch.device("cpu")
 N = TypeVar("N", bound=nn.Module)
 
 
@@ -33,17 +35,17 @@ def detect(place: Path) -> bool:
     return (place / CARD).is_file()
 
 
-def load(place: Path, device: torch.device) -> Parts:
+def load(place: Path, device: torch.device, dtype: torch.dtype = torch.float32) -> Parts:
     """Read a model folder; the ranker may be missing. Raises CheckpointError."""
     card = config.load(Card, place / CARD)
     text = BpeTokenizer.load(place / "tokenizer.json", card.text_len)
-    dvae = read_dvae(place).to(device)
+    dvae = read_dvae(place, device)
     sizes = config.load(TransformerConfig, place / "transformer.json")
     if (sizes.text_vocab, sizes.text_len) != (text.vocab, text.length):
         raise CheckpointError("tokenizer.json is not the one that the transformer was trained with.")
     if (sizes.image_vocab, sizes.grid) != (dvae.vocab, dvae.grid):
         raise CheckpointError("The dVAE is not the one that the transformer was trained with.")
-    transformer = _read(Transformer(sizes), place, "transformer").to(device)
+    transformer = _read(lambda: Transformer(sizes), place, "transformer", device, dtype)
     ranker = ClipRanker.load(place, text) if (place / "clip.json").is_file() else None
     if ranker is not None:
         ranker.model.to(device)
@@ -51,11 +53,11 @@ def load(place: Path, device: torch.device) -> Parts:
     return Parts(text, transformer, dvae, ranker, card.title, card.options, tuple(weights))
 
 
-def read_dvae(place: Path) -> DVAE:
+def read_dvae(place: Path, device: torch.device = CPU) -> DVAE:
     """The discrete VAE alone: `dvae.json` and its weights."""
-    return _read(DVAE(config.load(DVAEConfig, place / "dvae.json")), place, "dvae")
+    sizes = config.load(DVAEConfig, place / "dvae.json")
+    return _read(lambda: DVAE(sizes), place, "dvae", device, torch.float32)
 
 
-def _read(net: N, place: Path, stem: str) -> N:
-    checkpoint.load_strict(net, checkpoint.read_tensors(place, stem), f"{stem}.safetensors")
-    return net.eval().requires_grad_(False)
+def _read(make: Callable[[], N], place: Path, stem: str, device: torch.device, dtype: torch.dtype) -> N:
+    return checkpoint.build(make, checkpoint.read_tensors(place, stem), f"{stem}.safetensors", device, dtype)
