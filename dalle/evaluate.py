@@ -301,8 +301,8 @@ def _panel(
     heights = [bottom - height * (value - low) / (high - low) for value in (*values, ceiling)]
     draw.text((left + _MARGIN, 12), title, _INK, font)
     draw.line((left + _MARGIN, bottom, left + _MARGIN + width, bottom), _PALE)
-    for x in range(left + _MARGIN, left + _MARGIN + width, 10):
-        draw.line((x, heights[-1], x + 5, heights[-1]), _PALE)
+    for dash in range(left + _MARGIN, left + _MARGIN + width, 10):
+        draw.line((dash, heights[-1], dash + 5, heights[-1]), _PALE)
     draw.text((left + _MARGIN, heights[-1] - 4), f"real {say(ceiling)}", _PALE, font, anchor="ls")
     draw.line(list(zip(across, heights, strict=False)), _LINE, 2)
     for k, x, y, value in zip(ks, across, heights, values, strict=False):
