@@ -4,10 +4,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dalle.nn.cache import KeyValues
+from dalle.nn.rotary import rotate
 
 
 class Attention(nn.Module):
-    """Letters: B sequences, S positions, D channels, H heads, K channels of a head."""
+    """Letters: B sequences, S positions, D channels, H heads, K channels of a head, R channels that rotate."""
 
     def __init__(self, width: int, heads: int, head_dim: int):
         super().__init__()
@@ -15,28 +16,50 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * heads * head_dim)
         self.out = nn.Linear(heads * head_dim, width)
 
-    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, S, D) -> queries, keys, values, each (B, H, S, K)."""
+    def fresh_cache(self, batch: int, size: int, like: Tensor) -> KeyValues:
+        """Room for `size` positions of `batch` sequences, on the device and in the type of `like`."""
+        shape = (batch, self.heads, size, self.head_dim)
+        return KeyValues(like.new_zeros(shape), like.new_zeros(shape))
+
+    def project(self, x: Tensor, rotation: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, S, D) -> queries, keys, values, each (B, H, S, K), turned by (2, S, R) cosines and sines, if given."""
         b, s, _ = x.shape
         qkv = self.qkv(x).view(b, s, 3, self.heads, self.head_dim).permute(2, 0, 3, 1, 4)
+        qkv = qkv if rotation is None else rotate(qkv, rotation)
         return qkv[0], qkv[1], qkv[2]
 
     def merge(self, y: Tensor) -> Tensor:
         """(B, H, S, K) -> (B, S, D)."""
         return self.out(y.transpose(1, 2).flatten(2))
 
-    def forward(self, x: Tensor, mask: Tensor | None, cache: KeyValues | None = None) -> Tensor:
-        """A whole sequence from its start; `mask` (S, S) bool, None for plainly causal. Fills the cache, if given."""
-        q, k, v = self.project(x)
+    def forward(
+        self, x: Tensor, mask: Tensor | None, cache: KeyValues | None = None, rotation: Tensor | None = None
+    ) -> Tensor:
+        """A whole sequence from its start; fills the cache, if given.
+
+        `mask` is (S, S), or has dimensions for B and H before: bool or added to the scores; None: plainly causal.
+        """
+        q, k, v = self.project(x, rotation)
         if cache is not None:
             cache.write(0, k, v)
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
         return self.merge(y)
 
-    def step(self, x: Tensor, position: int, keys: Tensor | None, cache: KeyValues) -> Tensor:
-        """One more position: (B, 1, D) -> (B, 1, D). `keys` are the visible positions, None for all so far."""
-        q, k, v = self.project(x)
+    def step(
+        self,
+        x: Tensor,
+        position: int,
+        keys: Tensor | None,
+        cache: KeyValues,
+        mask: Tensor | None = None,
+        rotation: Tensor | None = None,
+    ) -> Tensor:
+        """One more position: (B, 1, D) -> (B, 1, D).
+
+        `keys` are the n positions to look at, None for all so far; `mask` is (B or 1, H or 1, 1, n), as in `forward`.
+        """
+        q, k, v = self.project(x, rotation)
         cache.write(position, k, v)
         seen = slice(position + 1) if keys is None else keys
-        y = F.scaled_dot_product_attention(q, cache.keys[:, :, seen], cache.values[:, :, seen])
+        y = F.scaled_dot_product_attention(q, cache.keys[:, :, seen], cache.values[:, :, seen], attn_mask=mask)
         return self.merge(y)

@@ -28,6 +28,20 @@ class KeyValues:
 
 
 @dataclass
+class Gates:
+    """The gates of a spatial gating unit, normed and not yet mixed."""
+
+    gates: Tensor  # (B, S, 2D); filled up to the state's position
+
+    def write(self, start: int, gates: Tensor) -> None:
+        """Fill positions start … start+n-1 from (B, n, 2D)."""
+        self.gates[:, start : start + gates.shape[1]] = gates
+
+    def repeat(self, n: int) -> Self:
+        return type(self)(self.gates.repeat_interleave(n, 0))
+
+
+@dataclass
 class ShiftRing:
     """The channels that token shift needs later: of the w latest image tokens, slot i % w for token i."""
 
@@ -56,10 +70,12 @@ class DecoderState:
     """Everything that a `Transformer` remembers of B sequences."""
 
     position: int  # image tokens read so far
-    layers: list[KeyValues]
+    layers: list[KeyValues | Gates]
     rings: list[ShiftRing]  # two to a layer (attention, MLP) with token shift, else none
+    hidden: Tensor | None = None  # (B, S) bool: text that nobody looks at
 
     def repeat(self, n: int) -> Self:
         """Each sequence n times, in order: prefill a prompt once, then draw n candidates of it."""
         layers = [layer.repeat(n) for layer in self.layers]
-        return type(self)(self.position, layers, [ring.repeat(n) for ring in self.rings])
+        hidden = None if self.hidden is None else self.hidden.repeat_interleave(n, 0)
+        return type(self)(self.position, layers, [ring.repeat(n) for ring in self.rings], hidden)

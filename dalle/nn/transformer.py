@@ -102,6 +102,9 @@ class Layer(nn.Module):
 class Transformer(nn.Module):
     """A `TokenModel` when it draws; `forward(…, return_loss=True)` when it learns."""
 
+    rotation: Tensor | None  # (2, S, R) cosines and sines
+    blocks: Tensor  # (H, n, n) bool, where a pattern is "blocks"
+
     def __init__(self, config: TransformerConfig):
         super().__init__()
         self.config = config
@@ -114,13 +117,11 @@ class Transformer(nn.Module):
         self.norm = nn.LayerNorm(config.width)
         self.text_head = nn.Linear(config.width, config.text_vocab)
         self.image_head = nn.Linear(config.width, config.image_vocab)
-        self.rotation: Tensor | None = None  # (2, S, R) cosines and sines
-        self.blocks: Tensor  # (H, n, n)
-        if config.rotary:
-            self.register_buffer("rotation", torch.zeros(2, config.stream_len, config.rotary))
-        if "blocks" in config.patterns:
-            count = config.stream_len // BLOCK
-            self.register_buffer("blocks", torch.zeros(config.heads, count, count, dtype=torch.bool))
+        size, count = config.stream_len, config.stream_len // BLOCK
+        rotation = torch.zeros(2, size, config.rotary) if config.rotary else None
+        blocks = torch.zeros(config.heads, count, count, dtype=torch.bool) if "blocks" in config.patterns else None
+        self.register_buffer("rotation", rotation)
+        self.register_buffer("blocks", blocks)
         self.reset()
 
     @property
@@ -191,6 +192,8 @@ class Transformer(nn.Module):
         Returns: (B, n + 1, V) logits of image tokens 0 … n (at most I of them), or a `Loss`.
         """
         tokens = _image_tokens(text, image, tokenizer)
+        if return_loss and tokens.shape[1] != self.config.image_len:
+            raise ValueError(f"the loss needs all {self.config.image_len} image tokens")
         text_logits, image_logits = self.logits(text, tokens)
         return self._loss(text_logits, image_logits, text, tokens) if return_loss else image_logits
 
