@@ -19,6 +19,7 @@ SAVE_EVERY = 120.0  # seconds between two checkpoints
 
 
 N = TypeVar("N", bound=nn.Module)
+P = TypeVar("P", bound=nn.Module | Tensor)
 
 
 class Average(Generic[N]):
@@ -27,6 +28,11 @@ class Average(Generic[N]):
     def __init__(self, net: N, decay: float):
         self.net = copy.deepcopy(net).requires_grad_(False)
         self.decay = decay
+        self.updates = 0
+
+    def restart(self, net: nn.Module) -> None:
+        """Forget the past."""
+        self.net.load_state_dict(net.state_dict())
         self.updates = 0
 
     @torch.no_grad()
@@ -134,9 +140,9 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
     return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
-def place(net: N, device: torch.device) -> N:
-    """The net on the device, its convolutions in the memory layout that they are fastest in."""
-    return net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+def place(thing: P, device: torch.device) -> P:
+    """A net or a batch of pictures on the device, in the memory layout that convolutions are fastest in."""
+    return thing.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, return-value]
 
 
 def pick_device() -> torch.device:

@@ -60,7 +60,7 @@ SMALL = Recipe(
         warm_share=0.6,
         loss="l1",
     ),
-    transformer=TransformerRecipe(steps=3400),
+    transformer=TransformerRecipe(width=192, depth=6, heads=3, steps=3500),
     clip=ClipRecipe(),
     options=SamplingOptions(guidance=2.0, temperature=1.0, top_k=128),
 )
@@ -82,7 +82,7 @@ TINY = Recipe(
         precision="fp32",
     ),
     polish=PolishRecipe(steps=10, precision="fp32"),
-    transformer=TransformerRecipe(width=32, depth=2, heads=2, steps=10, batch=4, sample_every=8, precision="fp32"),
+    transformer=TransformerRecipe(width=32, depth=2, heads=2, steps=10, batch=4, sample_every=8, precision="fp32", compiled=False),
     clip=ClipRecipe(
         image_size=32, width=64, layers=1, text_width=64, text_layers=1, embed_dim=16, context=24, steps=4, batch=16
     ),

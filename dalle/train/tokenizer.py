@@ -38,6 +38,10 @@ class TokenizerRecipe:
     precision: str = "bf16"
     seed: int = 0
 
+    @property
+    def warm_steps(self) -> int:
+        return int(self.steps * self.warm_share)
+
 
 class Crops:
     """Batches of crops, aligned to the token grid; the same step always gives the same batch."""
@@ -67,48 +71,40 @@ def train_tokenizer(recipe: TokenizerRecipe, corpus: Corpus, out: Path, minutes:
     optimizer = torch.optim.AdamW([*net.parameters(), *bottleneck.parameters()], recipe.lr, (0.9, 0.99))
     parts = {"net": net, "bottleneck": bottleneck, "average": average.net, "optimizer": optimizer}
     run = Run("tokenizer", out, recipe.steps, minutes, parts)
-    average.updates = run.step
+    average.updates = max(0, run.step - recipe.warm_steps)
     crops = Crops(corpus.pictures, recipe)
-    warm_steps = int(recipe.steps * recipe.warm_share)
     for step in run:
-        if step == warm_steps:
+        if step == recipe.warm_steps:
             start_codes(net, bottleneck, [crops[recipe.steps + i].to(device) for i in range(48)], recipe)
-            _restart(average, net)
+            average.restart(net)
         set_lr(optimizer, cosine(run.share, floor=0.02))
-        images = crops[step].to(device, memory_format=torch.channels_last)
+        images = place(crops[step], device)
         with autocast(device, recipe.precision):
-            if step < warm_steps:
-                codes, kl = bottleneck(net.encoder.features(map_pixels(images))), None
+            if step < recipe.warm_steps:
+                codes = bottleneck(net.encoder.features(map_pixels(images)))
+                kl = images.new_zeros(())
             else:
                 logits = net.logits(images)
-                codes, kl = (
-                    net.relax(logits, temperature(recipe, step, warm_steps)),
-                    kl_to_uniform(logits[:, :, ::2, ::2]),
-                )
+                codes = net.relax(logits, temperature(recipe, step))
+                kl = kl_to_uniform(logits[:, :, ::2, ::2])  # a quarter of the positions tells it well enough
             output = net.decoder(codes)
         loss = reconstruction_loss(recipe.loss, output, images)
         optimizer.zero_grad(set_to_none=True)
-        (loss if kl is None else loss + recipe.kl_weight * kl).backward()
+        (loss + recipe.kl_weight * kl).backward()
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
         average.update(net)
         if step % 100 == 0:
-            quality = psnr(pixels(output.detach()), images).mean()
-            run.log(loss=loss, psnr=quality, **({} if kl is None else {"kl": kl}))
+            run.log(loss=loss, psnr=psnr(pixels(output.detach()), images).mean(), kl=kl)
     if run.finished:
         export(average.net, out)
     return run.finished
 
 
-def temperature(recipe: TokenizerRecipe, step: int, warm_steps: int) -> float:
+def temperature(recipe: TokenizerRecipe, step: int) -> float:
     """Gumbel temperature, falling exponentially from hot to cold over the first 3/4 of the relaxation."""
-    share = min(1.0, (step - warm_steps) / (0.75 * (recipe.steps - warm_steps)))
+    share = min(1.0, (step - recipe.warm_steps) / (0.75 * (recipe.steps - recipe.warm_steps)))
     return recipe.hot * (recipe.cold / recipe.hot) ** share
-
-
-def _restart(average: Average, net: nn.Module) -> None:
-    average.net.load_state_dict(net.state_dict())
-    average.updates = 0
 
 
 @torch.no_grad()
