@@ -107,14 +107,32 @@ def evaluate(chosen: argparse.Namespace) -> None:
 
 def reconstruct(chosen: argparse.Namespace) -> None:
     """Show a picture as a model's image tokenizer sees it: encoded to tokens and decoded again."""
-    from dalle.engine import Studio
     from dalle.images import read_picture, save_png, square, to_pictures, to_tensor
+    from dalle.models import load_images, pick_device
 
     picture = read_picture(chosen.picture)
-    bundle = Studio.load(chosen.model, chosen.device).bundle
-    tokens = bundle.images.encode(to_tensor([square(picture, bundle.images.size)]))  # (1, h, w)
-    save_png(to_pictures(bundle.images.decode(tokens))[0], chosen.out, {"model": bundle.name})
+    device = pick_device(chosen.device)
+    tokenizer = load_images(chosen.model, device)
+    tokens = tokenizer.encode(to_tensor([square(picture, tokenizer.size)]).to(device))  # (1, h, w)
+    save_png(to_pictures(tokenizer.decode(tokens))[0], chosen.out, {"model": Path(chosen.model).name})
     print(f"{chosen.out}: {tokens.numel()} tokens, {tokens.unique().numel()} different ones")
+
+
+def inspect(chosen: argparse.Namespace) -> None:
+    """Tell what a file or folder holds: family, sizes, number types, and what is missing."""
+    from dalle.models import inspect as look
+
+    found = look(chosen.model)
+    if chosen.json:
+        _print_json(asdict(found))
+        return
+    print(" · ".join(filter(None, (found.title, found.family, found.version))))
+    for part, numbers in found.sizes.items():
+        print(f"\n{part}")
+        _print_table([{"": "  " + name, " ": value} for name, value in numbers.items()])
+    print()
+    _print_table([asdict(file) for file in found.files])
+    print("\nmissing: " + (", ".join(found.missing) or "nothing"))
 
 
 def _request(chosen: argparse.Namespace, bundle: Bundle) -> Request:
@@ -218,6 +236,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_train(command(train))
     _add_evaluate(command(evaluate))
     _add_reconstruct(command(reconstruct))
+    _add_inspect(command(inspect))
     return parser
 
 
@@ -263,6 +282,11 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--captions", type=_count, default=200, help="held-out captions to draw (200)")
     parser.add_argument("--samples", type=_count, default=16, help="pictures drawn for each (16)")
     parser.add_argument("--out", type=Path, help="folder for the figures, a contact sheet and the best-of-k curve")
+    parser.add_argument("--json", action="store_true", help="for machines")
+
+
+def _add_inspect(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="a file, a folder, or a name from the list of models")
     parser.add_argument("--json", action="store_true", help="for machines")
 
 

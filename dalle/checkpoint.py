@@ -2,18 +2,21 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from dalle import torchfile
 from dalle.errors import CheckpointError
 
 SHARD_BYTES = 9_500_000  # many hosts refuse, or store elsewhere, single files above 10 MB
+TORCH_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")  # of files of torch.save
 N = TypeVar("N", bound=nn.Module)
 _POINTER = b"version https://git-lfs.github.com/spec/"
 
@@ -26,14 +29,14 @@ def shards(directory: Path, stem: str) -> list[Path]:
     single = directory / f"{stem}.safetensors"
     if single.is_file():
         return [single]
-    found = sorted(directory.glob(f"{stem}-?????-of-?????.safetensors"))
+    found = _row(directory, stem)
     if not found:
         raise CheckpointError(f"{single.name} is missing.")
     count = int(found[0].stem[-5:])
-    wanted = [f"{stem}-{i:05}-of-{count:05}.safetensors" for i in range(1, count + 1)]
-    if missing := sorted(set(wanted) - {path.name for path in found}):
-        raise CheckpointError(f"{missing[0]} is missing.")
-    return found
+    wanted = [directory / f"{stem}-{i:05}-of-{count:05}.safetensors" for i in range(1, count + 1)]
+    if missing := sorted(set(wanted) - set(found)):
+        raise CheckpointError(f"{missing[0].name} is missing.")
+    return wanted
 
 
 def read_tensors(directory: Path, stem: str) -> dict[str, Tensor]:
@@ -57,8 +60,8 @@ def read_tensors(directory: Path, stem: str) -> dict[str, Tensor]:
 
 def write_tensors(tensors: Mapping[str, Tensor], directory: Path, stem: str, dtype: torch.dtype) -> None:
     """Write one net's tensors as `dtype`, in shards that any host takes; replaces what was there."""
-    for old in directory.glob(f"{stem}*.safetensors"):
-        old.unlink()
+    for old in [directory / f"{stem}.safetensors", *_row(directory, stem)]:
+        old.unlink(missing_ok=True)
     parts: list[dict[str, Tensor]] = [{}]
     size = 0
     for name, tensor in tensors.items():
@@ -74,10 +77,61 @@ def write_tensors(tensors: Mapping[str, Tensor], directory: Path, stem: str, dty
         save_file(part, directory / f"{name}.safetensors")
 
 
+@dataclass(frozen=True)
+class Contents:
+    """What a file of weights holds."""
+
+    file: str
+    bytes: int
+    tensors: int  # 0 where the file is of no known kind
+    parameters: int  # numbers in all tensors
+    types: tuple[str, ...]  # "float32" and the like
+
+
+def contents(path: Path) -> Contents:
+    """Count a file's tensors by their names and shapes alone."""
+    if path.suffix == ".safetensors":
+        tensors = list(load_file(path).values())
+    else:
+        tensors = list(_tensors_in(torchfile.peek(path)))
+    types = {str(tensor.dtype).removeprefix("torch.") for tensor in tensors}
+    return Contents(
+        path.name, path.stat().st_size, len(tensors), sum(tensor.numel() for tensor in tensors), tuple(sorted(types))
+    )
+
+
+def _tensors_in(tree: Any) -> Iterator[Tensor]:
+    """Those of a file's own dictionaries, and of a whole module."""
+    match tree:
+        case Tensor():
+            yield tree
+        case torchfile.Shell():
+            yield from torchfile.state_dict(tree).values()
+        case dict():
+            for value in tree.values():
+                if isinstance(value, Tensor | dict):
+                    yield from _tensors_in(value)
+
+
+def _row(directory: Path, stem: str) -> list[Path]:
+    five = "[0-9]" * 5
+    return sorted(directory.glob(f"{stem}-{five}-of-{five}.safetensors"))
+
+
 def find(place: Path, *suffixes: str) -> list[Path]:
     """The files of these suffixes at a place, in order: itself, or those in the folder and in its own folders."""
     files = [place] if place.is_file() else [*place.glob("*"), *place.glob("*/*")]
     return sorted(path for path in files if path.suffix in suffixes and path.is_file())
+
+
+def named(tensors: Any, where: str) -> dict[str, Tensor]:
+    """What a file should hold: tensors, each with its name. Raises CheckpointError naming what is none."""
+    if not isinstance(tensors, Mapping) or not tensors:
+        raise CheckpointError(f"{where} holds no named tensors.")
+    for name, tensor in tensors.items():
+        if not isinstance(name, str) or not isinstance(tensor, Tensor):
+            raise CheckpointError(f"{where} should hold tensors with names only, not {str(name)[:100]!r}.")
+    return dict(tensors)
 
 
 def build(

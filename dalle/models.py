@@ -1,18 +1,21 @@
 """From a name or a place to a model that is ready to draw."""
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from dalle import checkpoint
-from dalle.contracts import Bundle
+from dalle import checkpoint, torchfile
+from dalle.checkpoint import TORCH_SUFFIXES, Contents
+from dalle.contracts import Bundle, ImageTokenizer
 from dalle.errors import CheckpointError, ModelError, SettingError, UnknownModelError
-from dalle.families import families
+from dalle.families import Family, Parts, families
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -47,18 +50,84 @@ def registered() -> tuple[ModelCard, ...]:
     )
 
 
-def load(name: str, device: torch.device) -> Bundle:
-    """The model of that registered name, or the one in that folder. Raises ModelError."""
+def load(name: str, device: torch.device, dtype: torch.dtype = torch.float32) -> Bundle:
+    """The model of that registered name, or the one at that place, ready to draw. Raises ModelError."""
     place = find(name)
-    family = next((family for family in families() if family.detect(place)), None)
-    if family is None:
-        raise CheckpointError(f"'{place.name}' holds no model that this program knows.")
-    parts = family.load(place, device)
+    parts = _family(place).load(place, device, dtype)
     if parts.text is None or parts.model is None or parts.images is None:
-        raise ModelError(f"'{place.name}' is not a whole model: it needs a transformer and both tokenizers.")
+        raise ModelError(f"'{place.name}' is not a whole model. It has no {' and no '.join(_missing(parts))}.")
     stamp = checkpoint.fingerprint(parts.files)
     title = parts.title or place.name
     return Bundle(place.name, title, parts.text, parts.model, parts.images, parts.ranker, parts.options, stamp)
+
+
+def load_images(name: str, device: torch.device) -> ImageTokenizer:
+    """The image tokenizer of a model, or one that is on its own. Raises ModelError."""
+    place = find(name)
+    images = _family(place).load(place, device).images
+    if images is None:
+        raise ModelError(f"'{place.name}' has no image tokenizer.")
+    return images
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a place holds."""
+
+    family: str
+    title: str
+    version: str
+    sizes: dict[str, dict[str, Any]]  # of each part that is there
+    files: tuple[Contents, ...]
+    missing: tuple[str, ...]  # what it lacks to draw and to rank
+
+
+def inspect(name: str) -> Inspection:
+    """What a registered model, a file or a folder holds, without loading weights. Raises ModelError."""
+    place = find(name)
+    family = _family(place)
+    parts = family.load(place, torch.device("meta"))
+    text = {} if parts.text is None else {"length": parts.text.length, "guidance": parts.text.null is not None}
+    images = {} if parts.images is None else {"grid": parts.images.grid, "codes": parts.images.vocab}
+    sizes = {
+        "text tokenizer": text,
+        "transformer": _config(parts.model),
+        "image tokenizer": images | _config(parts.images),
+    }
+    return Inspection(
+        family=family.__name__.rpartition(".")[2],
+        title=parts.title,
+        version=parts.version,
+        sizes={part: numbers for part, numbers in sizes.items() if numbers},
+        files=tuple(checkpoint.contents(file) for file in parts.files),
+        missing=_missing(parts),
+    )
+
+
+def _config(part: Any) -> dict[str, Any]:
+    config = getattr(part, "config", None)
+    return asdict(config) if is_dataclass(config) and not isinstance(config, type) else {}
+
+
+def _missing(parts: Parts) -> tuple[str, ...]:
+    """The parts that are not there, CLIP last, which is not needed to draw."""
+    there = {
+        "transformer": parts.model,
+        "text tokenizer": parts.text,
+        "image tokenizer": parts.images,
+        "CLIP": parts.ranker,
+    }
+    return tuple(name for name, part in there.items() if part is None)
+
+
+def _family(place: Path) -> Family:
+    """The one that knows the files at a place. Raises CheckpointError where none does, or a file is damaged."""
+    for family in families():
+        if family.detect(place):
+            return family
+    for file in checkpoint.find(place, *TORCH_SUFFIXES):
+        torchfile.read(file, torchfile.ANY)  # says what is wrong with it, where something is
+    raise CheckpointError(f"'{place.name}' holds no model that this program knows.")
 
 
 def pick_device(name: str) -> torch.device:
@@ -73,13 +142,20 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
+def pick_dtype(name: str) -> torch.dtype:
+    """The type of a transformer's weights. Raises SettingError."""
+    if name not in DTYPES:
+        raise SettingError(f"There is no number type called '{name}'. Try {', '.join(DTYPES)}.")
+    return DTYPES[name]
+
+
 def find(name: str) -> Path:
-    """The folder of a registered model, or that folder itself. Raises UnknownModelError."""
+    """The folder of a registered model, or that file or folder itself. Raises UnknownModelError."""
     for card in registered():
         if card.name == name:
             return card.place
     place = Path(name)
-    if not place.is_dir():
+    if not place.exists():
         known = ", ".join(card.name for card in registered())
-        raise UnknownModelError(f"There is no model and no folder called '{place.name}'. Known models: {known}.")
+        raise UnknownModelError(f"There is no model, file or folder called '{place.name}'. Known models: {known}.")
     return place

@@ -57,7 +57,7 @@ _KNOWN = {
     "torch._utils._rebuild_tensor_v2",
     "torch.device",
 }
-_EVERYTHING = ("",)  # as `shells`: every name begins with it
+ANY = ("",)  # as `shells`: every name begins with it
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def read(path: Path, shells: Sequence[str] = ()) -> Any:
 def peek(path: Path) -> Any:
     """What `read` would return, checksums unread and any class a shell; None where it is no readable file."""
     try:
-        return _read(path, _EVERYTHING, verify=False)
+        return _read(path, ANY, verify=False)
     except (CheckpointError, OSError):
         return None
 

@@ -150,7 +150,8 @@ def test_ctrl_c_ends_quietly(studio, monkeypatch, capsys):
     assert capsys.readouterr().err == "Stopped.\n"
 
 
-def test_reconstruct_shows_a_picture_through_the_tokenizer(studio, tmp_path, capsys):
+def test_reconstruct_shows_a_picture_through_the_tokenizer(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("dalle.models.load_images", lambda name, device: Blocks())
     picture, out = tmp_path / "picture.png", tmp_path / "seen.png"
     image = Image.new("RGB", (64, 32), "white")
     image.paste("black", (0, 0, 32, 32))
@@ -159,6 +160,18 @@ def test_reconstruct_shows_a_picture_through_the_tokenizer(studio, tmp_path, cap
     seen = read_picture(out)
     assert seen.size == (32, 32) and seen.getpixel((4, 4)) == (0, 0, 0) and seen.getpixel((28, 4)) == (255,) * 3
     assert "16 tokens, 2 different" in capsys.readouterr().out
+
+
+def test_inspect_tells_what_a_folder_holds(tmp_path, capsys):
+    make(tmp_path)
+    assert main(["inspect", str(tmp_path)]) == 0
+    told = capsys.readouterr().out
+    assert "transformer.safetensors" in told and "depth" in told and "float" in told
+    assert main(["inspect", str(tmp_path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["family"] == "native" and "image tokenizer" in found["sizes"]
+    assert main(["inspect", str(ROOT / "dalle")]) == 2
+    assert "holds no model" in capsys.readouterr().err
 
 
 def test_world_draws_a_sheet(tmp_path, capsys):
@@ -234,4 +247,4 @@ def test_models_lists_what_can_be_named(capsys):
 def test_the_module_runs_and_explains_itself():
     command = [sys.executable, "-m", "dalle", "--help"]
     told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert all(name in told for name in ("generate", "models", "world", "train", "evaluate", "reconstruct"))
+    assert all(name in told for name in ("generate", "models", "world", "train", "evaluate", "reconstruct", "inspect"))

@@ -28,6 +28,8 @@ class Parts:
 class Family(Protocol):
     """A module of this package. A place is a file, or a folder that holds all files of a model."""
 
+    __name__: str
+
     def detect(self, place: Path) -> bool:
         """Whether the files at a place are of this family, by keys and shapes alone; never raises."""
 

@@ -49,8 +49,9 @@ def load(place: Path, device: torch.device, dtype: torch.dtype = torch.float32) 
     ranker = ClipRanker.load(place, text) if (place / "clip.json").is_file() else None
     if ranker is not None:
         ranker.model.to(device)
-    weights = [*checkpoint.shards(place, "dvae"), *checkpoint.shards(place, "transformer"), place / "tokenizer.json"]
-    return Parts(text, transformer, dvae, ranker, card.title, card.options, tuple(weights))
+    configs = [place / name for name in ("dvae.json", "transformer.json", "tokenizer.json")]
+    files = (*configs, *checkpoint.shards(place, "dvae"), *checkpoint.shards(place, "transformer"))
+    return Parts(text, transformer, dvae, ranker, card.title, card.options, files)
 
 
 def read_dvae(place: Path, device: torch.device = CPU) -> DVAE:

@@ -1,0 +1,105 @@
+"""OpenAI's dVAE: the pickled modules as published, against what the authors' code makes of them.
+
+`DALLE_GOLDEN=DIR` takes a larger set of the same layout.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dalle import models, torchfile
+from dalle.errors import CheckpointError, ModelError
+from dalle.families import openai_dvae
+
+CPU = torch.device("cpu")
+GOLDEN = Path(os.environ.get("DALLE_GOLDEN") or Path(__file__).parents[1] / "golden") / "openai_dvae"
+NAMES = [path.name.removesuffix("_encoder.pkl") for path in sorted(GOLDEN.glob("*_encoder.pkl"))]
+
+
+@pytest.fixture(params=NAMES)
+def name(request):
+    return request.param
+
+
+def folder(name: str, at: Path, halves: tuple[str, ...] = ("encoder", "decoder")) -> Path:
+    """The halves as a person would keep them."""
+    for half in halves:
+        shutil.copyfile(GOLDEN / f"{name}_{half}.pkl", at / f"{half}.pkl")
+    return at
+
+
+def expected(name: str) -> dict[str, torch.Tensor]:
+    with np.load(GOLDEN / f"{name}.npz") as arrays:
+        return {key: torch.from_numpy(np.atleast_1d(arrays[key])) for key in arrays}
+
+
+def test_codes_and_pictures_are_those_of_the_authors(name, tmp_path):
+    place, wanted = folder(name, tmp_path), expected(name)
+    assert openai_dvae.detect(place)
+    dvae = openai_dvae.load(place, CPU).images
+    torch.testing.assert_close(dvae.logits(wanted["image"]), wanted["encoder_logits"], atol=1e-4, rtol=0)
+    assert torch.equal(dvae.encode(wanted["image"]), wanted["indices"])
+    torch.testing.assert_close(dvae.decode(wanted["indices"]), wanted["reconstruction"], atol=1e-4, rtol=0)
+    top = dvae.decode(wanted["indices"][:, :2])
+    assert top.shape[2:] == (16, wanted["image"].shape[3])
+
+
+def test_a_missing_half_is_named(name, tmp_path):
+    place = folder(name, tmp_path, ("encoder",))
+    assert openai_dvae.detect(place)
+    with pytest.raises(CheckpointError, match="decoder is missing"):
+        openai_dvae.load(place, CPU)
+
+
+def test_halves_that_do_not_belong_together(tmp_path):
+    folder(NAMES[0], tmp_path, ("encoder",))
+    folder(NAMES[1], tmp_path, ("decoder",))
+    with pytest.raises(CheckpointError, match=r"decoder\.pkl with encoder\.pkl .*decoder\."):
+        openai_dvae.load(tmp_path, CPU)
+
+
+def flava(name: str) -> str:
+    """The same tensor in the copy of the encoder that comes with FLAVA."""
+    for group in range(1, 5):
+        name = name.replace(f"group_{group}.", f"group_{group}.group.")
+    name = name.replace("res_path.", "res_path.path.")
+    return name[:-1] + {"w": "weight", "b": "bias"}[name[-1]]
+
+
+def test_an_encoder_with_other_names(name, tmp_path):
+    folder(name, tmp_path, ("decoder",))
+    encoder = torchfile.state_dict(torchfile.read(GOLDEN / f"{name}_encoder.pkl", openai_dvae.SHELLS))
+    torch.save({flava(key): tensor for key, tensor in encoder.items()}, tmp_path / "pytorch_model.bin")
+    wanted = expected(name)
+    assert torch.equal(openai_dvae.load(tmp_path, CPU).images.encode(wanted["image"]), wanted["indices"])
+
+
+def test_other_weights_are_not_taken_for_it(tmp_path):
+    torch.save({"state_dict": {"input.weight": torch.ones(2)}}, tmp_path / "model.pt")
+    assert not openai_dvae.detect(tmp_path)
+    assert not openai_dvae.detect(tmp_path / "nothing")
+
+
+def test_it_serves_as_an_image_tokenizer_and_is_no_whole_model(name, tmp_path):
+    place = str(folder(name, tmp_path))
+    assert models.load_images(place, CPU).size == 256
+    with pytest.raises(ModelError, match="no transformer and no text tokenizer"):
+        models.load(place, CPU)
+
+
+def test_inspection(name, tmp_path):
+    found = models.inspect(str(folder(name, tmp_path)))
+    assert (found.family, found.missing) == ("openai_dvae", ("transformer", "text tokenizer", "CLIP"))
+    assert found.sizes["image tokenizer"]["codes"] == expected(name)["encoder_logits"].shape[1]
+    assert [file.types for file in found.files] == [("float32",)] * 2
+
+
+def test_a_damaged_file_is_named(name, tmp_path):
+    path = folder(name, tmp_path) / "encoder.pkl"
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(CheckpointError, match=r"encoder\.pkl is damaged"):
+        models.inspect(str(tmp_path))
