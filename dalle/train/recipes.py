@@ -82,7 +82,9 @@ TINY = Recipe(
         precision="fp32",
     ),
     polish=PolishRecipe(steps=10, precision="fp32"),
-    transformer=TransformerRecipe(width=32, depth=2, heads=2, steps=10, batch=4, sample_every=8, precision="fp32", compiled=False),
+    transformer=TransformerRecipe(
+        width=32, depth=2, heads=2, steps=10, batch=4, sample_every=8, precision="fp32", compiled=False
+    ),
     clip=ClipRecipe(
         image_size=32, width=64, layers=1, text_width=64, text_layers=1, embed_dim=16, context=24, steps=4, batch=16
     ),
