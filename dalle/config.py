@@ -11,6 +11,15 @@ from typing import Any, TypeVar
 from dalle.errors import CheckpointError
 
 T = TypeVar("T")
+_LISTS = (list, tuple)
+_ACCEPTED: dict[Any, tuple[type, ...]] = {  # hint -> types of a value
+    str: (str,),
+    bool: (bool,),
+    int: (int,),
+    float: (float, int),
+    dict: (dict,),
+    tuple: _LISTS,
+}
 
 
 def to_json(config: Any) -> dict[str, Any]:
@@ -21,7 +30,8 @@ def to_json(config: Any) -> dict[str, Any]:
 def from_json(kind: type[T], values: Mapping[str, Any], where: str = "the configuration") -> T:
     """Rebuild a dataclass from JSON values; lists become tuples, nested dataclasses are rebuilt.
 
-    Raises CheckpointError for a key that the dataclass does not have, or one that it needs and does not get.
+    Raises CheckpointError for a key that the dataclass does not have, one that it needs and does not get, or a
+    value of another type.
     """
     if not isinstance(values, Mapping):
         raise CheckpointError(f"{where} should hold an object of named values, not {type(values).__name__}.")
@@ -32,7 +42,7 @@ def from_json(kind: type[T], values: Mapping[str, Any], where: str = "the config
     if missing := sorted(needed - set(values)):
         raise CheckpointError(f"{where} lacks {', '.join(missing)}, which {kind.__name__} needs.")
     hints = typing.get_type_hints(kind)
-    return kind(**{name: _restore(hints[name], value, where) for name, value in values.items()})
+    return kind(**{name: _restore(name, hints[name], value, where) for name, value in values.items()})
 
 
 def load(kind: type[T], path: Path) -> T:
@@ -56,13 +66,22 @@ def save(value: Any, path: Path) -> None:
     path.write_text(json.dumps(plain, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _restore(hint: Any, value: Any, where: str) -> Any:
+def _restore(name: str, hint: Any, value: Any, where: str) -> Any:
     if isinstance(hint, types.UnionType):
-        inner = [h for h in typing.get_args(hint) if h is not type(None)]
-        return None if value is None else _restore(inner[0], value, where)
+        if value is None:
+            return None
+        hint = next(h for h in typing.get_args(hint) if h is not types.NoneType)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return from_json(hint, value, where)
-    if typing.get_origin(hint) is tuple and isinstance(value, list):
-        inner_hint = typing.get_args(hint)[0]
-        return tuple(_restore(inner_hint, v, where) for v in value)
-    return value
+    accepted = _ACCEPTED.get(typing.get_origin(hint) or hint)
+    if accepted is not None and type(value) not in accepted:
+        raise CheckpointError(f"{where}: {name} should be {accepted[0].__name__}, not {type(value).__name__}.")
+    return value if accepted is not _LISTS else _restore_list(name, typing.get_args(hint), value, where)
+
+
+def _restore_list(name: str, hints: tuple[Any, ...], values: Any, where: str) -> tuple[Any, ...]:
+    if Ellipsis in hints:
+        hints = hints[:1] * len(values)
+    if len(hints) != len(values):
+        raise CheckpointError(f"{where}: {name} should hold {len(hints)} values, not {len(values)}.")
+    return tuple(_restore(name, hint, value, where) for hint, value in zip(hints, values, strict=True))

@@ -171,7 +171,7 @@ class _Job:
 
 def _preview_rows(height: int, previews: int) -> set[int]:
     """After which token rows the unfinished pictures are shown: the first one, then evenly spaced."""
-    return {1, *np.linspace(0, height, previews + 1).round().astype(int).tolist()} if previews else set()
+    return {1, *np.linspace(0, height, previews + 1).round().astype(int).tolist()} if previews > 0 else set()
 
 
 def _on_blank(picture: Image.Image, size: int) -> Image.Image:

@@ -152,9 +152,7 @@ def net() -> Transformer:
     return net.eval().requires_grad_(False)
 
 
-def drawn(
-    net: Transformer, n: int, options: SamplingOptions, prefix: Tensor | None = None, first: int = 0
-) -> Tensor:
+def drawn(net: Transformer, n: int, options: SamplingOptions, prefix: Tensor | None = None, first: int = 0) -> Tensor:
     """(n, I - r) tokens of candidates `first` … of seed 9."""
     table = sampling.uniforms(9, range(first, first + n), SIZES.image_len)
     return torch.stack(list(sampling.draw(net, TEXT, NULL, table, options, prefix)), dim=1)

@@ -1,0 +1,231 @@
+"""From a request to a ranked gallery, with a model that the real stages trained."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dalle import engine, images
+from dalle.contracts import Candidate, Request, SamplingOptions, Update
+from dalle.engine import Studio
+from dalle.errors import InputError
+
+PROMPT = "a red bird"
+
+
+@pytest.fixture(scope="module")
+def studio(tiny_model: Path) -> Studio:
+    return Studio.load(str(tiny_model), "cpu")
+
+
+@pytest.fixture(scope="module")
+def eight(studio: Studio) -> tuple[Update, ...]:
+    """All updates of eight candidates of seed 3."""
+    return tuple(studio.generate(Request(PROMPT, samples=8, seed=3)))
+
+
+@pytest.fixture
+def photo() -> Image.Image:
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+    return Image.fromarray(pixels).resize((140, 100))
+
+
+class Spy:
+    """The studio's model, counting its steps."""
+
+    def __init__(self, studio: Studio):
+        self.model, self.vocab, self.prefills, self.steps = studio.bundle.model, studio.bundle.model.vocab, 0, 0
+
+    def prefill(self, *told):
+        self.prefills += 1
+        return self.model.prefill(*told)
+
+    def step(self, *told):
+        self.steps += 1
+        return self.model.step(*told)
+
+
+def spied(studio: Studio) -> tuple[Studio, Spy]:
+    spy = Spy(studio)
+    return Studio(replace(studio.bundle, model=spy), studio.device), spy
+
+
+def last(updates: Iterator[Update]) -> Update:
+    *_, done = updates
+    return done
+
+
+def by_index(update: Update) -> dict[int, tuple[bytes, bytes]]:
+    drawn = (*update.candidates, *update.dropped)
+    return {c.index: (c.tokens.tobytes(), c.picture.tobytes()) for c in drawn}
+
+
+def test_every_row_is_an_update_then_comes_the_ranking(studio, eight):
+    h, _ = studio.bundle.images.grid
+    assert [u.stage for u in eight] == ["sampling"] * h + ["ranking", "done"]
+    assert [u.row for u in eight] == [*range(1, h + 1), h, h] and {u.rows for u in eight} == {h}
+    assert all(a.seconds <= b.seconds for a, b in pairwise(eight))
+    assert all(u.remaining is not None and u.remaining >= 0 for u in eight) and eight[-1].remaining == 0
+    assert set(eight[-1].timings) == {"sampling", "decoding", "ranking"}
+    assert sum(eight[-1].timings.values()) <= eight[-1].seconds
+
+
+@pytest.mark.parametrize(("previews", "shown"), [(0, {4}), (1, {1, 4}), (2, {1, 2, 4}), (8, {1, 2, 3, 4}), (-1, {4})])
+def test_previews_are_shown_as_often_as_asked(studio, previews, shown):
+    updates = studio.generate(Request(PROMPT, samples=1, previews=previews))
+    assert {u.row for u in updates if u.stage == "sampling" and u.candidates} == shown
+
+
+def test_a_preview_is_the_rows_so_far_on_blank(studio, eight):
+    h, w = studio.bundle.images.grid
+    size, final = studio.bundle.images.size, {c.index: c for c in eight[-1].candidates}
+    for update in eight[: h - 1]:
+        assert [c.index for c in update.candidates] == list(range(8))
+        for candidate in update.candidates:
+            row, tokens = update.row, candidate.tokens
+            assert tokens.shape == (h, w) and (tokens[row:] == -1).all()
+            assert (tokens[:row] == final[candidate.index].tokens[:row]).all()
+            pixels, edge = np.asarray(candidate.picture), row * size // h
+            assert pixels.shape == (size, size, 3) and (pixels[edge:] == engine.BLANK).all()
+            top = images.to_pictures(studio.bundle.images.decode(torch.from_numpy(tokens[None, :row])))[0]
+            assert (pixels[:edge] == np.asarray(top)).all()
+
+
+def test_a_finished_picture_is_its_decoded_tokens(studio, eight):
+    for candidate in eight[-1].candidates:
+        assert candidate.tokens.min() >= 0 and candidate.tokens.max() < studio.bundle.images.vocab
+        whole = studio.bundle.images.decode(torch.from_numpy(candidate.tokens[None]))
+        assert candidate.picture.tobytes() == images.to_pictures(whole)[0].tobytes()
+
+
+def test_the_gallery_is_sorted_by_what_the_ranker_says(studio, eight):
+    drawn = eight[-1].candidates
+    assert sorted(c.index for c in drawn) == list(range(8)) and eight[-1].dropped == ()
+    scores = [c.score for c in drawn]
+    assert scores == sorted(scores, reverse=True)
+    again = studio.bundle.ranker.score(PROMPT, images.to_tensor([c.picture for c in drawn]))
+    assert scores == pytest.approx(again.tolist(), abs=1e-5)
+
+
+def test_the_best_are_kept_and_the_others_not_lost(studio, eight):
+    done = last(studio.generate(Request(PROMPT, samples=8, seed=3, keep=3)))
+    order = [c.index for c in eight[-1].candidates]
+    assert [c.index for c in done.candidates] == order[:3] and [c.index for c in done.dropped] == order[3:]
+    assert by_index(done) == by_index(eight[-1])
+
+
+def test_without_a_ranker_the_order_is_that_of_drawing(studio):
+    blind = Studio(replace(studio.bundle, ranker=None), studio.device)
+    done = last(blind.generate(Request(PROMPT, samples=3, keep=2)))
+    assert [(c.index, c.score) for c in (*done.candidates, *done.dropped)] == [(0, None), (1, None), (2, None)]
+
+
+@pytest.mark.parametrize("options", [None, SamplingOptions(guidance=3.0, top_p=0.9)])
+def test_a_picture_is_the_same_to_the_byte_in_any_company(studio, monkeypatch, options):
+    request = Request(PROMPT, samples=8, seed=3, options=options, previews=0)
+    eight = by_index(last(studio.generate(request)))
+    assert len(set(eight.values())) == 8
+    for samples in (1, 5):
+        few = by_index(last(studio.generate(replace(request, samples=samples))))
+        assert few == {index: eight[index] for index in range(samples)}
+    monkeypatch.setattr(engine, "BATCH", 3)
+    assert by_index(last(studio.generate(request))) == eight
+
+
+def test_several_batches_follow_one_another(studio, monkeypatch):
+    monkeypatch.setattr(engine, "BATCH", 2)
+    updates = list(studio.generate(Request(PROMPT, samples=5)))
+    assert [u.row for u in updates] == [*range(1, 13), 12, 12] and {u.rows for u in updates} == {12}
+    assert [len(u.candidates) for u in updates] == [2] * 4 + [4] * 4 + [5] * 4 + [0, 5]
+    assert all((c.tokens >= 0).all() for u in updates[4:8] for c in u.candidates[:2])
+
+
+def test_prompt_and_seed_matter_and_nothing_else_does(studio, eight):
+    again = last(studio.generate(Request(PROMPT, samples=8, seed=3)))
+    assert by_index(again) == by_index(eight[-1])
+    assert by_index(last(studio.generate(Request(PROMPT, samples=8, seed=4)))) != by_index(again)
+    strongly = SamplingOptions(guidance=30.0)  # ten steps of training teach little about words
+    birds, cars = (studio.generate(Request(p, seed=3, options=strongly)) for p in (PROMPT, "a blue car"))
+    assert by_index(last(birds)) != by_index(last(cars))
+
+
+def _tokens(studio: Studio, picture: Image.Image) -> np.ndarray:
+    tokenizer = studio.bundle.images
+    return tokenizer.encode(images.to_tensor([images.square(picture, tokenizer.size)]))[0].numpy()
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3])
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
+def test_kept_rows_come_back_token_for_token(studio, photo, rows, guidance):
+    options = SamplingOptions(guidance=guidance)
+    request = Request(PROMPT, samples=6, prime=photo, rows=rows, options=options)
+    updates = list(studio.generate(request))
+    expected = _tokens(studio, photo)
+    assert [u.row for u in updates] == [*range(rows + 1, 5), 4, 4]
+    for candidate in (c for u in updates for c in u.candidates):
+        assert (candidate.tokens[:rows] == expected[:rows]).all()
+    continued = {c.tokens[rows:].tobytes() for c in updates[-1].candidates}
+    assert len(continued) == 6 and expected[rows:].tobytes() not in continued
+
+
+def test_no_row_kept_is_no_priming(studio, photo, eight):
+    primed = last(studio.generate(Request(PROMPT, samples=8, seed=3, prime=photo, rows=0)))
+    forgotten = last(studio.generate(Request(PROMPT, samples=8, seed=3, rows=2)))
+    assert by_index(primed) == by_index(forgotten) == by_index(eight[-1])
+
+
+def test_closing_stops_within_a_row(studio):
+    watched, spy = spied(studio)
+    updates = watched.generate(Request(PROMPT, samples=2))
+    next(updates)
+    before = spy.steps
+    updates.close()
+    w = studio.bundle.images.grid[1]
+    assert spy.steps == before <= w
+    assert list(updates) == []
+
+
+def test_a_prompt_is_read_once_for_a_whole_batch(studio):
+    watched, spy = spied(studio)
+    last(watched.generate(Request(PROMPT, samples=8, options=SamplingOptions(guidance=2.0))))
+    assert (spy.prefills, spy.steps) == (1, 15)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"prompt": ""},
+        {"prompt": " \n "},
+        {"prompt": "x" * 10_000},
+        {"prompt": "🍓👩‍🚀"},
+        {"prompt": "красная птица"},
+        {"samples": 0},
+        {"samples": 100_000},
+        {"keep": 0},
+        {"keep": 3},
+        {"seed": -1},
+        {"seed": 2**63},
+        {"rows": -1, "prime": Image.new("RGB", (9, 9))},
+        {"rows": 4, "prime": Image.new("RGB", (9, 9))},
+        {"options": SamplingOptions(temperature=-1)},
+        {"options": SamplingOptions(top_p=0)},
+    ],
+)
+def test_what_cannot_be_drawn_ends_in_a_sentence_before_any_work(studio, wrong):
+    watched, spy = spied(studio)
+    with pytest.raises(InputError, match=r"^[A-Z].*\.$") as caught:
+        next(watched.generate(replace(Request(PROMPT, samples=2), **wrong)))
+    assert spy.prefills == 0 and "Error" not in str(caught.value)
+
+
+def test_a_candidate_does_not_change_after_it_was_shown(studio):
+    seen: list[tuple[Candidate, np.ndarray, bytes]] = []
+    for update in studio.generate(Request(PROMPT, samples=2)):
+        seen += [(c, c.tokens.copy(), c.picture.tobytes()) for c in update.candidates]
+    for candidate, tokens, picture in seen:
+        assert (candidate.tokens == tokens).all() and candidate.picture.tobytes() == picture
