@@ -5,6 +5,7 @@ The encoder is also found as a plain state dict, with its own names or with thos
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +44,12 @@ def load(place: Path, device: torch.device, dtype: torch.dtype = torch.float32) 
     return Parts(images=images, title="OpenAI dVAE", files=tuple(files))
 
 
-def build(encoder: Mapping[str, Tensor], decoder: Mapping[str, Tensor], where: str, device: torch.device) -> DVAE:
+def build(
+    encoder: Mapping[str, Tensor], decoder: Mapping[str, Tensor], where: str, device: torch.device, size: int = SIZE
+) -> DVAE:
     """The dVAE of two state dicts. Raises CheckpointError naming the key that does not fit."""
     encoder, decoder = _fold(encoder, where), _fold(decoder, where)
-    sizes = _sizes(encoder, decoder, where)
+    sizes = replace(_sizes(encoder, decoder, where), size=size)
     tensors = {f"encoder.{name}": tensor for name, tensor in encoder.items()}
     tensors |= {f"decoder.{name}": tensor for name, tensor in decoder.items()}
     tensors["decoder.codebook.weight"] = tensors.pop("decoder.input.weight")[:, :, 0, 0].T  # (V, D)
