@@ -13,16 +13,24 @@ from torch import Tensor
 
 BLOCK = 16  # positions along each side of a stored block
 
-# (query row - key row, query column - key column), elementwise -> visible; causality is added by `visible`
-Predicate = Callable[[Tensor, Tensor], Tensor]
+# (query row - key row, query column - key column), elementwise, (h, w) -> visible; causality is added by `visible`
+Predicate = Callable[[Tensor, Tensor, tuple[int, int]], Tensor]
+
+
+def _around(steps: Tensor, length: int) -> Tensor:
+    """The shorter way between two places on a ring."""
+    return torch.minimum(steps % length, -steps % length)
+
 
 PATTERNS: dict[str, Predicate] = {
-    "full": lambda rows, columns: torch.ones_like(rows, dtype=torch.bool),
-    "row": lambda rows, columns: rows == 0,
-    "column": lambda rows, columns: columns == 0,
-    "window5": lambda rows, columns: (rows.abs() <= 2) & (columns.abs() <= 2),
-    "window11": lambda rows, columns: (rows.abs() <= 5) & (columns.abs() <= 5),
-    "quadrant5": lambda rows, columns: (rows <= 4) & (columns >= 0) & (columns <= 4),
+    "full": lambda rows, columns, grid: torch.ones_like(rows, dtype=torch.bool),
+    "row": lambda rows, columns, grid: rows == 0,
+    "column": lambda rows, columns, grid: columns == 0,
+    "window5": lambda rows, columns, grid: (rows.abs() <= 2) & (columns.abs() <= 2),
+    "window11": lambda rows, columns, grid: (rows.abs() <= 5) & (columns.abs() <= 5),
+    "quadrant5": lambda rows, columns, grid: (rows <= 4) & (columns >= 0) & (columns <= 4),
+    "torus11": lambda rows, columns, grid: (_around(rows, grid[0]) <= 5) & (_around(columns, grid[1]) <= 5),
+    "lap": lambda rows, columns, grid: (rows == 0) | ((rows == 1) & (columns <= 0)),  # the last w tokens
 }
 
 
@@ -36,7 +44,7 @@ def visible(pattern: str, text_len: int, grid: tuple[int, int]) -> Tensor:
     columns = index[:, None] % w - index[None, :] % w
     size = text_len + h * w
     mask = torch.ones(size, size, dtype=torch.bool).tril()
-    mask[text_len:, text_len:] &= PATTERNS[pattern](rows, columns)
+    mask[text_len:, text_len:] &= PATTERNS[pattern](rows, columns, grid)
     return mask
 
 
