@@ -26,20 +26,18 @@
 
   // Cards glide from the order in which they were drawn to the order in which CLIP likes them.
   const places = new Map();
-  const settle = (gallery) => {
-    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    for (const card of gallery.querySelectorAll(".card[data-index]")) {
-      const place = [card.offsetLeft, card.offsetTop];
+  const settle = (element) => {
+    const gallery = element.querySelector(".gallery");
+    const glide = gallery.dataset.stage === "done" && !matchMedia("(prefers-reduced-motion: reduce)").matches;
+    for (const card of gallery.querySelectorAll(".card")) {
       const before = places.get(card.dataset.index);
+      const place = { x: card.offsetLeft, y: card.offsetTop };
       places.set(card.dataset.index, place);
-      if (calm || !before || (before[0] === place[0] && before[1] === place[1])) continue;
-      const move = `translate(${before[0] - place[0]}px, ${before[1] - place[1]}px)`;
-      card.animate([{ transform: move }, { transform: "none" }], { duration: 600, easing: "cubic-bezier(.2,.7,.1,1)" });
+      if (!glide || !before) continue;
+      const start = `translate(${before.x - place.x}px, ${before.y - place.y}px)`;
+      card.animate([{ transform: start }, {}], { duration: 700, easing: "cubic-bezier(.2, .7, .1, 1)" });
     }
   };
-  new MutationObserver(() => {
-    keepRows();
-    const gallery = document.querySelector("#pictures .gallery");
-    if (gallery) settle(gallery);
-  }).observe(document.body, { childList: true, subtree: true });
+
+  window.dalle = { keepRows, settle };
 };

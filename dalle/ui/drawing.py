@@ -136,10 +136,10 @@ def _file(candidate: Candidate, folder: Path, request: Request, studio: "Studio"
 
 def _status(update: Update) -> str:
     if update.stage == "done":
-        kept, all_ = len(update.candidates), len(update.candidates) + len(update.dropped)
-        drawn = f"{all_} pictures" if all_ > 1 else "One picture"
-        shown = f", the best {kept} shown" if kept < all_ else ", best first" if all_ > 1 else ""
-        return f"{drawn} in {update.seconds:.1f} s{shown}."
+        count = len(update.candidates) + len(update.dropped)
+        drawn = f"{count} pictures" if count > 1 else "One picture"
+        ranked = count > 1 and update.candidates[0].score is not None
+        return f"{drawn} in {update.seconds:.1f} s{', best first' if ranked else ''}."
     if update.stage == "ranking":
         return "CLIP is ranking the pictures …"
     left = "" if update.remaining is None else f" · {max(1, round(update.remaining))} s left"

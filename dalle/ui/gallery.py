@@ -50,8 +50,9 @@ def finished(kept: Sequence[Card], dropped: Sequence[Card], sheet: str, prompt: 
     )
     if dropped:
         rest = _cards(dropped, len(kept) + 1, span, prompt, seed)
+        title = f"{len(dropped)} more" + (" that CLIP ranked lower" if scores else "")
         markup += (
-            f'<details class="dropped"><summary>{len(dropped)} more that CLIP ranked lower</summary>'
+            f'<details class="dropped"><summary>{title}</summary>'
             f'<ol class="gallery" data-stage="done">{rest}</ol></details>'
         )
     return markup

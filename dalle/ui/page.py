@@ -24,11 +24,11 @@ _QUEUE = 24  # drawings that may wait at once
 
 _HEADER = """
 <header class="masthead">
-  <a class="wordmark" href="."><svg viewBox="0 0 19 19" aria-hidden="true">
+  <h1><a class="wordmark" href="."><svg viewBox="0 0 19 19" aria-hidden="true">
     <path d="M0 0h4v4H0zm5 0h4v4H5zm5 0h4v4h-4zm5 0h4v4h-4zM0 5h4v4H0zm5 0h4v4H5zm5 0h4v4h-4zM0 10h4v4H0z"/>
     <path opacity=".25" d="M15 5h4v4h-4zM5 10h4v4H5zm5 0h4v4h-4zm5 0h4v4h-4z
       M0 15h4v4H0zm5 0h4v4H5zm5 0h4v4h-4zm5 0h4v4h-4z"/>
-  </svg>DALL·E</a>
+  </svg>DALL·E</a></h1>
   <p>One transformer writes a picture, token by token. CLIP picks the best.</p>
   <button type="button" class="lamp" data-action="lamp" aria-label="Light or dark page"></button>
 </header>
@@ -49,10 +49,12 @@ def build(loading: "Future[Studio]") -> tuple[gr.Blocks, dict[str, Any]]:
         with gr.Row(elem_id="desk"):
             with gr.Column(elem_id="wall", scale=3, min_width=320):
                 status = html(note(drawing.WARMING), elem_id="status")
-                pictures = html(gallery.empty(), elem_id="pictures")
+                pictures = html(
+                    gallery.empty(), elem_id="pictures", js_on_load="watch('value', () => window.dalle.settle(element))"
+                )
             with gr.Column(elem_id="tray", scale=1, min_width=280):
                 settings = create.settings()
-                primed = priming.panel()
+                primed = priming.panel(loading)
         with gr.Accordion("About this model", open=False, elem_id="about"):
             facts = html("")
             gr.Markdown(about.model_card())

@@ -1,8 +1,9 @@
 """Start from a picture: its top rows are kept, token for token, and the model continues it."""
 
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from PIL import Image
@@ -11,8 +12,10 @@ from dalle import images
 from dalle.errors import DalleError, PictureError
 from dalle.ui.parts import QUIET, data_url, html, note, slider
 
+if TYPE_CHECKING:
+    from dalle.engine import Studio
+
 _HINT = "Its top rows stay as they are; the model draws the rest."
-_PREVIEW = 512  # pixels; enough for a sharp preview on any screen
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Priming:
     picture: gr.State  # PIL.Image, square, or None
 
 
-def panel() -> Priming:
+def panel(loading: "Future[Studio]") -> Priming:
     """Upload, see which rows are kept, move the border."""
     with gr.Accordion("Start from a picture", open=False, elem_id="priming"):
         upload = gr.Image(
@@ -32,15 +35,16 @@ def panel() -> Priming:
             sources=["upload", "clipboard"],
             label="A picture to continue",
             show_label=False,
+            placeholder="Drop an image file here",
             height=180,
             elem_id="prime",
         )
-        preview = html(note(_HINT), elem_id="prime-preview")
-        rows = slider("Rows kept", 0, 16, 1, 8, elem_id="rows", visible=False)
+        preview = html(note(_HINT), elem_id="prime-preview", js_on_load="watch('value', () => window.dalle.keepRows())")
+        rows = slider("Rows kept", 0, 15, 1, 8, elem_id="rows", visible="hidden")
         remove = gr.Button("Remove the picture", elem_id="unprime", size="sm", visible=False)
     parts = Priming(upload, preview, rows, remove, gr.State(None, time_to_live=3600))
     shown = [upload, preview, rows, remove, parts.picture]
-    upload.upload(_receive, [upload, rows], shown, preprocess=False, **QUIET)
+    upload.upload(_receiver(loading), upload, shown, preprocess=False, **QUIET)
     remove.click(_forget, None, shown, **QUIET)
     return parts
 
@@ -50,21 +54,25 @@ def fit(grid: tuple[int, int]) -> dict[str, Any]:
     return gr.update(maximum=grid[0] - 1, value=grid[0] // 2)
 
 
-def _receive(upload: dict[str, Any] | None, rows: int) -> tuple[Any, ...]:
-    """Gradio hands over the file unopened: what people upload is decoded by us, and refused in a sentence."""
-    try:
-        if not upload:
-            raise PictureError("No picture arrived. Please try again.")
-        picture = images.square(images.read_picture(Path(upload["path"])), _PREVIEW)
-    except DalleError as error:
-        return gr.update(value=None), note(str(error), alarm=True), gr.update(), gr.update(), gr.update()
-    shown = gr.update(visible=True)
-    return gr.update(value=None, visible=False), _kept(picture), shown, shown, picture
+def _receiver(loading: "Future[Studio]") -> Any:
+    def receive(upload: dict[str, Any] | None) -> tuple[Any, ...]:
+        """Gradio hands over the file unopened: what people upload is decoded by us, and refused in a sentence."""
+        try:
+            if not upload:
+                raise PictureError("No picture arrived. Please try again.")
+            picture = images.read_picture(Path(upload["path"]))
+            picture = images.square(picture, loading.result().bundle.images.size)  # what the model will see
+        except DalleError as error:
+            return gr.update(value=None), note(str(error), alarm=True), gr.skip(), gr.skip(), gr.skip()
+        shown = gr.update(visible=True)
+        return gr.update(value=None, visible=False), _kept(picture), shown, shown, picture
+
+    return receive
 
 
 def _forget() -> tuple[Any, ...]:
-    hidden = gr.update(visible=False)
-    return gr.update(value=None, visible=True), note(_HINT), hidden, hidden, None
+    rows, remove = gr.update(visible="hidden"), gr.update(visible=False)
+    return gr.update(value=None, visible=True), note(_HINT), rows, remove, None
 
 
 def _kept(picture: Image.Image) -> str:

@@ -80,6 +80,7 @@ def theme() -> gr.themes.Base:
         block_title_text_weight="500",
         block_padding="0px",
         button_primary_border_color="transparent",
+        button_primary_border_color_dark="transparent",
         input_border_width="1px",
         input_shadow="none",
         input_shadow_focus="none",

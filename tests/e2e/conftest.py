@@ -1,12 +1,6 @@
 """A browser, the real program with a model, and a page on a studio that draws stripes."""
 
-import shutil
-import socket
-import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -14,33 +8,18 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(Path(__file__).parent))
 
-from fakes import FakeStudio  # noqa: E402
-
-CHROMIUM = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-PATIENCE = 300  # seconds for a busy machine to load a model
+from fakes import FakeStudio
+from program import ROOT, free_port, launch_chromium, running
 
 expect.set_options(timeout=20_000)
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        pytest.fail("These tests need Chromium: `apt-get install chromium`.")
     with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=path, args=CHROMIUM)
+        yield launch_chromium(playwright)
 
 
 @pytest.fixture
@@ -76,39 +55,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
-def program(model: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of `app.py`, started as a person would start it."""
-    port, log = _free_port(), tmp_path_factory.mktemp("log") / "app.log"
-    command = [sys.executable, "app.py", "--model", model, "--device", "cpu", "--port", str(port)]
-    with log.open("w") as output:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
-    address = f"http://127.0.0.1:{port}"
-    try:
-        _wait_for(address, process, log)
+def program(model: str) -> Iterator[str]:
+    """The address of `app.py`, started as a person would start it; it must not print a traceback."""
+    with running(model) as (address, log):
         yield address
-    finally:
-        process.terminate()
-        process.wait(20)
     assert "Traceback" not in log.read_text()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def _wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            pytest.fail(f"app.py ended:\n{log.read_text()[-2000:]}")
-        try:
-            urllib.request.urlopen(address, timeout=5).close()
-            return
-        except (urllib.error.URLError, TimeoutError, ConnectionError):
-            time.sleep(0.3)
-    pytest.fail(f"app.py did not answer within {PATIENCE} s:\n{log.read_text()[-2000:]}")
 
 
 @pytest.fixture(scope="session")
@@ -120,6 +71,6 @@ def stripes() -> Iterator[tuple[FakeStudio, str]]:
     loaded: Future[FakeStudio] = Future()
     loaded.set_result(studio)
     blocks, options = ui.build(loaded)  # type: ignore[arg-type]
-    blocks.launch(server_port=_free_port(), prevent_thread_lock=True, quiet=True, **options)
+    blocks.launch(server_port=free_port(), prevent_thread_lock=True, quiet=True, **options)
     yield studio, blocks.local_url
     blocks.close()

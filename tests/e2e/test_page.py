@@ -88,6 +88,10 @@ def test_everything_works_from_the_keyboard(desk: Page, studio):
     desk.keyboard.press("Escape")
     expect(desk.locator("#status")).to_have_text("Stopped.")
     expect(desk.locator("#draw")).to_be_visible()
+    for _ in range(50):  # the drawing ends at its next row
+        if studio.closed > closed:
+            break
+        desk.wait_for_timeout(100)
     assert studio.closed == closed + 1
 
 
@@ -243,35 +247,32 @@ GOOD = {
 }
 
 
-@pytest.mark.parametrize("name", GOOD)
-def test_pictures_of_every_kind_are_read(desk: Page, studio, tmp_path: Path, name: str):
-    GOOD[name](tmp_path / name)
+def test_pictures_of_every_kind_are_read(desk: Page, studio, tmp_path: Path):
     open_panel(desk, "priming")
-    upload(desk, tmp_path / name)
-    expect(desk.locator("#prime-preview img")).to_be_visible()
     set_number(desk, "samples", 1)
-    draw(desk, "a red bird")
-    await_gallery(desk)
-    prime = studio.requests[-1].prime
-    assert (prime.mode, prime.width) == ("RGB", prime.height)
-    if name == "turned.jpg":  # upright: red on top
-        top, bottom = prime.getpixel((256, 100)), prime.getpixel((256, 400))
-        assert top[0] > 200 > bottom[0]
+    for name, write_file in GOOD.items():
+        write_file(tmp_path / name)
+        upload(desk, tmp_path / name)
+        expect(desk.locator("#prime-preview img"), name).to_be_visible()
+        draw(desk, "a red bird")
+        expect(desk.locator("#stop")).to_be_visible()
+        await_gallery(desk)
+        prime = studio.requests[-1].prime
+        assert (prime.mode, prime.size) == ("RGB", (256, 256))
+        if name == "turned.jpg":  # upright: red on top
+            assert prime.getpixel((128, 40))[0] > 200 > prime.getpixel((128, 200))[0]
+        desk.get_by_role("button", name="Remove the picture").click()
+        expect(desk.locator("#prime")).to_be_visible()
 
 
-def _bomb(path: Path) -> None:
-    Image.new("1", (12_000, 9_000)).save(path)
-
-
-BAD = {
-    "empty.png": lambda path: path.write_bytes(b""),
-    "text.png": lambda path: path.write_text("this is no picture"),
-    "cut.png": lambda path: path.write_bytes(_bytes(path)[:300]),
-    "cut.jpg": lambda path: path.write_bytes(_bytes(path)[:400]),
-    "script.svg": lambda path: path.write_text(
-        "<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>"
-    ),
-    "bomb.png": _bomb,
+NO_PICTURE, DAMAGED, LARGE = "not a picture that can be read", "damaged or incomplete", "too large, 108 megapixels"
+BAD = {  # no two neighbors get the same answer, so that each answer can be waited for
+    "empty.png": (NO_PICTURE, lambda path: path.write_bytes(b"")),
+    "cut.png": (DAMAGED, lambda path: path.write_bytes(_bytes(path)[:300])),
+    "text.png": (NO_PICTURE, lambda path: path.write_text("this is no picture")),
+    "cut.jpg": (DAMAGED, lambda path: path.write_bytes(_bytes(path)[:700])),
+    "drawing.svg": (NO_PICTURE, lambda path: path.write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")),
+    "huge.png": (LARGE, lambda path: Image.new("1", (12_000, 9_000)).save(path)),
 }
 
 
@@ -284,32 +285,30 @@ def test_pictures_that_cannot_be_read_are_refused_in_a_sentence(desk: Page, stud
     draw(desk, "a red bird")
     before = await_gallery(desk).inner_html()
     open_panel(desk, "priming")
-    for name, write_file in BAD.items():
+    for name, (answer, write_file) in BAD.items():
         write_file(tmp_path / name)
         upload(desk, tmp_path / name)
         alarm = desk.locator("#prime-preview .alarm")
-        expect(alarm, name).to_be_visible()
-        text = alarm.inner_text()
-        assert text.endswith(".") and str(tmp_path) not in text and "/" not in text
+        expect(alarm, name).to_contain_text(answer)
+        assert "/" not in alarm.inner_text()
         assert gallery(desk, "done").inner_html() == before
-        desk.evaluate("document.querySelector('#prime-preview .alarm').remove()")
 
 
 # Looks
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [320, 390, 768, 1280])
-def test_nothing_sticks_out(browser: Browser, stripes, scheme: str, width: int):
-    for page in visit(browser, viewport={"width": width, "height": 800}, color_scheme=scheme):
+def test_nothing_sticks_out(browser: Browser, stripes, scheme: str):
+    for page in visit(browser, color_scheme=scheme):
         open_page(page, stripes[1])
-        open_panel(page, "priming")
-        open_panel(page, "advanced")
-        open_panel(page, "about")
+        for panel in ("priming", "advanced", "about"):
+            open_panel(page, panel)
         page.get_by_role("tab", name="Composition").click()
         draw(page, "an illustration of an avocado in a helmet walking a dog " + "w" * 300)
         await_gallery(page)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        for width in (320, 390, 768, 1280):
+            page.set_viewport_size({"width": width, "height": 800})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
         dark = page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 19, 17)"
         assert dark == (scheme == "dark")
 
