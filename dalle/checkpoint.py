@@ -134,6 +134,16 @@ def named(tensors: Any, where: str) -> dict[str, Tensor]:
     return dict(tensors)
 
 
+def take(tensors: dict[str, Tensor], name: str, shape: tuple[int, ...], where: str) -> Tensor:
+    """Move a tensor out of a file's; what is left at the end was not used. Raises CheckpointError naming the key."""
+    if name not in tensors:
+        raise CheckpointError(f"{where} lacks the tensor {name}.")
+    if tuple(tensors[name].shape) != shape:
+        shapes = f"{tuple(tensors[name].shape)} instead of {shape}"
+        raise CheckpointError(f"{where}: {name} has the shape {shapes}.")
+    return tensors.pop(name)
+
+
 def build(
     make: Callable[[], N], tensors: Mapping[str, Tensor], where: str, device: torch.device, dtype: torch.dtype
 ) -> N:
@@ -141,8 +151,11 @@ def build(
 
     Tensors that are one stay one. Raises CheckpointError naming the first key that does not fit.
     """
-    with torch.device("meta"):
-        net = make()
+    try:
+        with torch.device("meta"):
+            net = make()
+    except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{where}: no net has the sizes that are stated ({error}).") from error
     _check(net, tensors, where)
     placed: dict[tuple[int, torch.Size, tuple[int, ...]], Tensor] = {}
     for tensor in tensors.values():

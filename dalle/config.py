@@ -36,7 +36,7 @@ def from_json(kind: type[T], values: Mapping[str, Any], where: str = "the config
     if not isinstance(values, Mapping):
         raise CheckpointError(f"{where} should hold an object of named values, not {type(values).__name__}.")
     fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    if unknown := sorted(set(values) - set(fields)):
+    if unknown := sorted(map(str, set(values) - set(fields))):
         raise CheckpointError(f"{where} has a key that {kind.__name__} does not know: {', '.join(unknown)}.")
     needed = {n for n, f in fields.items() if f.default is f.default_factory is dataclasses.MISSING}
     if missing := sorted(needed - set(values)):

@@ -67,7 +67,12 @@ def _geglu(x: Tensor) -> Tensor:
     return values * F.gelu(gates)
 
 
-MLPS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "geglu": _geglu}
+def _quick_gelu(x: Tensor) -> Tensor:
+    """An approximation of GELU by a sigmoid (Hendrycks & Gimpel 2016)."""
+    return x * torch.sigmoid(1.702 * x)
+
+
+MLPS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "quick_gelu": _quick_gelu, "geglu": _geglu}
 
 
 class Mlp(nn.Module):
