@@ -47,7 +47,7 @@ def polish(recipe: PolishRecipe, net: DVAE, corpus: Corpus, heldout: Corpus, out
     for step in run:
         set_lr(optimizer, cosine(run.share, floor=0.02))
         rng = np.random.default_rng((recipe.seed, step))
-        chosen = rng.choice(len(corpus), min(recipe.batch, len(corpus)), replace=False)
+        chosen = rng.choice(len(tokens), min(recipe.batch, len(tokens)), replace=False)
         target = torch.from_numpy(to_floats(corpus.pictures[np.sort(chosen)])).to(device)
         codes = torch.from_numpy(tokens[np.sort(chosen)].astype(np.int64)).to(device)
         with autocast(device, recipe.precision):
