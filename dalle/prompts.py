@@ -86,8 +86,12 @@ def _parts(text: str) -> Iterator[tuple[str, str | None]]:
     return ((literal, name) for literal, name, _, _ in Formatter().parse(text))
 
 
+def article_before(words: str) -> str:
+    """ "a" or "an", as the first of these words needs; empty before a plural such as "glasses"."""
+    first = words.lower().split(maxsplit=1)[:1]
+    return article(first[0]).removesuffix(first[0]).strip() if first else _ARTICLE
+
+
 def _set_articles(sentence: str) -> str:
     start, *rest = re.split(rf"{_MARK} ?", sentence)
-    for words in rest:
-        start += f"{article(words.lower()).split()[0]} {words}" if words else _ARTICLE
-    return start
+    return (start + "".join(f"{article_before(words)} {words}".lstrip() for words in rest)).strip()

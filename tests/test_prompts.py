@@ -63,9 +63,7 @@ def test_shipped_templates_are_whole(template):
     for name, options in template.slots.items():
         for option in options:
             sentence = template.render({name: option})
-            assert option in sentence and not re.search(r"[{}\0]|  |\ba [aeio]|\ban [^aeiou]", sentence), (
-                sentence
-            )
+            assert option in sentence and not re.search(r"[{}\0]|  |\ba [aeio]|\ban [^aeiou]", sentence), sentence
 
 
 def test_ids_differ_and_every_family_has_several_templates():
@@ -92,3 +90,12 @@ def test_templates_use_only_words_that_the_training_world_says():
         for word in re.findall(r"[\w-]+", template.render({name: option}))
     }
     assert {word: where for word, where in asked.items() if word not in said} == {}
+
+
+@pytest.mark.parametrize("template", templates(), ids=lambda template: template.id)
+def test_no_word_stands_twice_in_a_row(template):
+    assert not re.search(r"\b(\w+) \1\b", template.render())
+
+
+def test_a_plural_gets_no_article():
+    assert Template("t", "T", "f", "in {a} {x}", {"x": ("glasses",)}).render() == "in glasses"

@@ -10,7 +10,6 @@ from dalle import prompts
 from dalle.errors import DalleError
 from dalle.prompts import Template
 from dalle.ui.parts import QUIET, html
-from dalle.worlds.words import article
 
 _FAMILIES = {"composition": "Composition", "time": "Time", "image-to-image": "Image to image"}
 
@@ -76,8 +75,7 @@ def _sentence(template: Template, values: Mapping[str, str]) -> str:
         markup += escape(literal)
         if name == "a":
             after, slot = parts[i + 1] if i + 1 < len(parts) else ("", None)
-            words = (after + chosen.get(slot, "")).strip().lower()
-            markup += article(words).partition(" ")[0] if words else "a"
+            markup += prompts.article_before(after + chosen.get(slot, ""))
         elif name in seen:
             markup += f'<span class="echo">{escape(chosen[name])}</span>'
         elif name:
