@@ -10,11 +10,11 @@ from dalle.nn.rotary import rotate
 class Attention(nn.Module):
     """Letters: B sequences, S positions, D channels, H heads, K channels of a head, R channels that rotate."""
 
-    def __init__(self, width: int, heads: int, head_dim: int):
+    def __init__(self, width: int, heads: int, head_dim: int, bias: bool = True):
         super().__init__()
         self.heads, self.head_dim = heads, head_dim
-        self.qkv = nn.Linear(width, 3 * heads * head_dim)
-        self.out = nn.Linear(heads * head_dim, width)
+        self.qkv = nn.Linear(width, 3 * heads * head_dim, bias)
+        self.out = nn.Linear(heads * head_dim, width, bias)
 
     def fresh_cache(self, batch: int, size: int, like: Tensor) -> KeyValues:
         """Room for `size` positions of `batch` sequences, on the device and in the type of `like`."""
