@@ -34,14 +34,18 @@ class TransformerConfig:
     head_dim: int | None = None  # None: width / heads
     hidden: int | None = None  # width of the MLP; None: 4 * width
     patterns: tuple[str, ...] = ("full",)  # attention patterns, cycled; or "blocks" (stored), "gate" (no attention)
+    pattern_start: int | None = None  # stream position of cell (0, 0) of the patterns; None: text_len
     shift: bool = False  # token shift: a quarter of the channels from the pixel above, a quarter from the left
     mlp: str = "gelu"  # what lies between the two layers of an MLP: a key of `MLPS`
     sandwich: bool = False  # norms also behind attention and MLP (Ding et al. 2021)
     rotary: int = 0  # channels of a head whose queries, keys and values turn by stored angles
     reversible: bool = False  # two streams, each fed by the other (Gomez et al. 2017)
     divide_by_max: bool = False  # each row by its largest channel, before the last norm
+    head_norm: bool = False  # a second norm before the heads
     hidden_token: int | None = None  # a text token that nobody looks at, but for the first of the stream
     uncounted_token: int | None = None  # a text token that the loss leaves out
+    seam_to_text: bool = False  # the text head learns the first image token, as if it were text; not the image head
+    embedding_gradient: float = 1.0  # share of the gradient that reaches the embeddings (Ding et al. 2021)
     image_weight: float | None = 7.0  # of the image part of the loss, the text part has 1; None: one mean over all
 
     @property
@@ -72,7 +76,16 @@ def _quick_gelu(x: Tensor) -> Tensor:
     return x * torch.sigmoid(1.702 * x)
 
 
-MLPS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "quick_gelu": _quick_gelu, "geglu": _geglu}
+def _gelu_tanh(x: Tensor) -> Tensor:
+    return F.gelu(x, approximate="tanh")
+
+
+MLPS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "gelu_tanh": _gelu_tanh,
+    "quick_gelu": _quick_gelu,
+    "geglu": _geglu,
+}
 
 
 class Mlp(nn.Module):
@@ -120,6 +133,7 @@ class Transformer(nn.Module):
             Layer(config, config.patterns[depth % len(config.patterns)]) for depth in range(config.depth)
         )
         self.norm = nn.LayerNorm(config.width)
+        self.head_norm = nn.LayerNorm(config.width) if config.head_norm else nn.Identity()
         self.text_head = nn.Linear(config.width, config.text_vocab)
         self.image_head = nn.Linear(config.width, config.image_vocab)
         size, count = config.stream_len, config.stream_len // BLOCK
@@ -148,7 +162,9 @@ class Transformer(nn.Module):
     def embed(self, text: Tensor, image: Tensor) -> Tensor:
         """(B, T) and (B, n) tokens -> (B, T + n, D)."""
         x = torch.cat([self.text_embedding(text), self.image_embedding(image)], dim=1)
-        return x + self.position[: x.shape[1]]
+        x = x + self.position[: x.shape[1]]
+        share = self.config.embedding_gradient
+        return x if share == 1 else share * x + (1 - share) * x.detach()
 
     def trunk(self, x: Tensor, state: DecoderState | None = None, hidden: Tensor | None = None) -> Tensor:
         """(B, S, D) embedded rows, (B, T + I) hidden ones -> (B, S, D) before the heads; fills a fresh state, if given.
@@ -177,7 +193,8 @@ class Transformer(nn.Module):
             b = (b if reversible else a) + layer.mlp_post_norm(feed(depth, layer, a))
             a = a if reversible else b
         x = (a + b) / 2 if reversible else b
-        return self.norm(x / x.amax(-1, keepdim=True).detach() if self.config.divide_by_max else x)
+        x = x / x.amax(-1, keepdim=True).detach() if self.config.divide_by_max else x
+        return self.head_norm(self.norm(x))
 
     def forward(
         self,
@@ -205,18 +222,19 @@ class Transformer(nn.Module):
     def logits(self, text: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T) and (B, n) tokens -> (B, T - 1, text_vocab) of text tokens 1 … T-1, (B, n + 1, V) of image ones 0 … n.
 
-        There is no image token I: where n is I, the second holds I rows.
+        There is no image token I: where n is I, the second holds I rows. With `seam_to_text`, the first has a row more.
         """
         x = self.trunk(self.embed(text, image[:, : self.config.image_len - 1]), hidden=self._hidden(text))
         first = self.config.text_len - 1  # this row predicts image token 0
-        return self.text_head(x[:, :first]), self.image_head(x[:, first:])
+        return self.text_head(x[:, : first + self.config.seam_to_text]), self.image_head(x[:, first:])
 
     def _loss(self, text_logits: Tensor, image_logits: Tensor, text: Tensor, tokens: Tensor) -> Loss:
         skip = -1 if self.config.uncounted_token is None else self.config.uncounted_token
-        labels = text[:, 1:].flatten()
+        seam = int(self.config.seam_to_text)
+        labels = torch.cat([text[:, 1:], tokens[:, :seam]], dim=1).flatten()
         text_loss = F.cross_entropy(text_logits.flatten(0, 1).float(), labels, ignore_index=skip)
-        image_loss = F.cross_entropy(image_logits.flatten(0, 1).float(), tokens.flatten())
-        means = tokens.numel() / (labels != skip).sum()
+        image_loss = F.cross_entropy(image_logits[:, seam:].flatten(0, 1).float(), tokens[:, seam:].flatten())
+        means = tokens[:, seam:].numel() / (labels != skip).sum()
         weight = means if self.config.image_weight is None else self.config.image_weight
         return Loss((text_loss + weight * image_loss) / (1 + weight), text_loss, image_loss)
 
@@ -263,6 +281,10 @@ class Transformer(nn.Module):
     def _pattern(self, depth: int) -> str:
         return self.config.patterns[depth % len(self.config.patterns)]
 
+    @property
+    def _pattern_start(self) -> int:
+        return self.config.text_len if self.config.pattern_start is None else self.config.pattern_start
+
     def _mask(self, depth: int, x: Tensor, hidden: Tensor | None) -> Tensor | None:
         """What (B, S, D) may look at: (S, S), with dimensions for B and H before where needed; None: all before."""
         pattern, size = self._pattern(depth), x.shape[1]
@@ -271,7 +293,7 @@ class Transformer(nn.Module):
         if pattern == "blocks":
             mask = visible_blocks(self.blocks, size)
         else:
-            mask = visible(pattern, self.config.text_len, self.config.grid)[:size, :size].to(x.device)
+            mask = visible(pattern, self._pattern_start, self.config.grid)[:size, :size].to(x.device)
         if hidden is None:
             return mask
         keys = hidden[:, None, None, :size]
@@ -284,7 +306,8 @@ class Transformer(nn.Module):
         pattern = self._pattern(depth)
         if pattern in ("full", "blocks"):
             return None
-        return visible_keys(pattern, self.config.text_len, self.config.grid)[index].to(self.position.device)
+        cell = index + self.config.text_len - self._pattern_start
+        return visible_keys(pattern, self._pattern_start, self.config.grid)[cell].to(self.position.device)
 
     def _row(self, depth: int, position: int, keys: Tensor | None, state: DecoderState) -> Tensor | None:
         """The mask of one image position over its n keys: (B or 1, H or 1, 1, n); None: all of them."""
