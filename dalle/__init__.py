@@ -18,11 +18,11 @@ __all__ = ["Candidate", "DalleError", "Request", "SamplingOptions", "Studio", "U
 __version__ = "0.1.0"
 
 
-def load(model: str = "emoji", device: str = "auto") -> "Studio":
-    """A `Studio` that draws with a registered model, or with the model in a directory. Raises ModelError."""
+def load(model: str = "emoji", device: str = "auto", dtype: str = "float32") -> "Studio":
+    """A `Studio` that draws with a registered model, or with that in a file or directory. Raises ModelError."""
     from dalle.engine import Studio  # torch takes seconds to import: not before it is needed
 
-    return Studio.load(model, device)
+    return Studio.load(model, device, dtype)
 
 
 def __getattr__(name: str) -> Any:

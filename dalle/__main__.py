@@ -39,7 +39,7 @@ def generate(chosen: argparse.Namespace) -> None:
     from dalle.engine import Studio
     from dalle.images import grid, metadata, save_png
 
-    studio = Studio.load(chosen.model, chosen.device)
+    studio = Studio.load(chosen.model, chosen.device, chosen.dtype)
     bundle = studio.bundle
     request = _request(chosen, bundle)
     done = _last(studio, request)
@@ -241,13 +241,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", default="emoji", help="a name from the list of models, or a directory")
+    parser.add_argument("--model", default="emoji", help="a name from the list of models, a file or a directory")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
 
 
 def _add_generate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prompt", help="what to draw")
     _add_model(parser)
+    parser.add_argument("--dtype", default="float32", help="of the weights: float32, bfloat16, float16")
     parser.add_argument("--samples", type=_count, default=16, help="pictures to draw (16)")
     parser.add_argument("--keep", type=_count, help="pictures to keep, the best by CLIP (8)")
     parser.add_argument("--seed", type=_whole, default=1, help="the same seed draws the same pictures (1)")

@@ -33,10 +33,13 @@ class Studio:
         self.device = device
 
     @classmethod
-    def load(cls, name: str = "emoji", device: str = "auto") -> Self:
-        """A registered model, or the one in a folder. Raises ModelError, or SettingError for the device."""
+    def load(cls, name: str = "emoji", device: str = "auto", dtype: str = "float32") -> Self:
+        """A registered model, or the one in a file or folder. `dtype` is that of the transformer's weights.
+
+        Raises ModelError, or SettingError for the device or the type.
+        """
         place = models.pick_device(device)
-        return cls(models.load(name, place), place)
+        return cls(models.load(name, place, models.pick_dtype(dtype)), place)
 
     def generate(self, request: Request) -> Iterator[Update]:
         """Draw, decode, rank. Closing the iterator stops the work within a row.

@@ -57,6 +57,8 @@ def load(name: str, device: torch.device, dtype: torch.dtype = torch.float32) ->
     if parts.text is None or parts.model is None or parts.images is None:
         raise ModelError(f"'{place.name}' is not a whole model. It has no {' and no '.join(_missing(parts))}.")
     stamp = checkpoint.fingerprint(parts.files)
+    if dtype != torch.float32:  # other pictures
+        stamp = f"{stamp}-{str(dtype).removeprefix('torch.')}"
     title = parts.title or place.name
     return Bundle(place.name, title, parts.text, parts.model, parts.images, parts.ranker, parts.options, stamp)
 

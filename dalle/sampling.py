@@ -43,7 +43,7 @@ def check(options: SamplingOptions, can_guide: bool) -> SamplingOptions:
 
 def guide(logits: Tensor, scale: float) -> Tensor:
     """Classifier-free guidance: (2n, V), captioned rows then captionless ones -> (n, V)."""
-    captioned, captionless = logits.chunk(2)
+    captioned, captionless = logits.float().chunk(2)
     return captionless + scale * (captioned - captionless)
 
 

@@ -45,7 +45,7 @@ class PaintedStudio:
         self.requests: list[Request] = []
 
     @classmethod
-    def load(cls, model: str, device: str) -> "PaintedStudio":
+    def load(cls, model: str, device: str, dtype: str = "float32") -> "PaintedStudio":
         if model != "painted":
             raise UnknownModelError(f"There is no model named '{model}'.")
         return cls.only

@@ -111,3 +111,16 @@ def test_devices_are_picked_or_refused():
     for name in ("gpu", "cuda:99", ""):
         with pytest.raises(SettingError, match="There is no device"):
             models.pick_device(name)
+
+
+def test_number_types_are_picked_or_refused(tiny_model: Path):
+    assert models.pick_dtype("bfloat16") is torch.bfloat16
+    with pytest.raises(SettingError, match="no number type called 'int4'"):
+        models.pick_dtype("int4")
+    bundle = models.load(str(tiny_model), CPU, torch.bfloat16)
+    text = bundle.text.encode("a red bird")[None]
+    logits, _ = bundle.model.prefill(text)
+    assert logits.dtype == torch.bfloat16 and bundle.fingerprint.endswith("-bfloat16")
+    whole, _ = models.load(str(tiny_model), CPU).model.prefill(text)
+    torch.testing.assert_close(logits.float(), whole, atol=0.1, rtol=0.1)
+    assert bundle.images.decode(torch.zeros(1, *bundle.images.grid, dtype=torch.long)).dtype == torch.float32
