@@ -143,7 +143,8 @@ def kmeans(vectors: Tensor, k: int, rounds: int, seed: int) -> Tensor:
         counts = torch.bincount(nearest, minlength=k)
         centers = sums / counts.clamp_min(1)[:, None]
         empty = (counts == 0).nonzero().flatten()
-        centers[empty] = pool[distance.topk(min(len(empty), len(pool))).indices][: len(empty)]
+        worst = distance.topk(min(len(empty), len(pool))).indices
+        centers[empty[: len(worst)]] = pool[worst]
     return centers
 
 

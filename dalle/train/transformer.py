@@ -80,12 +80,12 @@ class Batches:
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
         """(B, T) text and (B, I) image tokens. Every picture is seen once before any is seen twice."""
         recipe, count = self.recipe, len(self.tokens)
-        epoch, start = divmod(step * recipe.batch, count)
-        places = (start + np.arange(recipe.batch)) % count
-        order = np.random.default_rng((recipe.seed, epoch)).permutation(count)
-        rng = np.random.default_rng((recipe.seed, epoch, start))
-        rows = [self._caption(order[p], rng) for p in places]
-        image = np.asarray(self.tokens[order[places]]).reshape(recipe.batch, -1).astype(np.int64)
+        epochs, places = np.divmod(step * recipe.batch + np.arange(recipe.batch), count)
+        orders = {e: np.random.default_rng((recipe.seed, e)).permutation(count) for e in set(epochs.tolist())}
+        chosen = [orders[epoch][place] for epoch, place in zip(epochs.tolist(), places, strict=True)]
+        rng = np.random.default_rng((recipe.seed, step, recipe.batch))
+        rows = [self._caption(index, rng) for index in chosen]
+        image = np.asarray(self.tokens[chosen]).reshape(recipe.batch, -1).astype(np.int64)
         return torch.stack(rows), torch.from_numpy(image)
 
     def _caption(self, index: int, rng: np.random.Generator) -> Tensor:
@@ -152,11 +152,11 @@ def heldout_loss(net: Transformer, text: BpeTokenizer, heldout: Corpus, recipe: 
     """Cross entropies on pictures and captions that training never saw, in nats to a token."""
     device = next(net.parameters()).device
     sums: dict[str, float] = {"total": 0.0, "text": 0.0, "image": 0.0}
-    starts = range(0, len(heldout.tokens) - recipe.batch + 1, recipe.batch)
+    batch = min(recipe.batch, len(heldout.tokens))
+    starts = range(0, len(heldout.tokens) - batch + 1, batch)
     for start in starts:
-        rows = range(start, start + recipe.batch)
-        captions = torch.stack([text.encode(heldout.captions[i][0]) for i in rows])
-        tokens = torch.from_numpy(np.asarray(heldout.tokens[start : start + recipe.batch]).astype(np.int64))
+        captions = torch.stack([text.encode(heldout.captions[i][0]) for i in range(start, start + batch)])
+        tokens = torch.from_numpy(np.asarray(heldout.tokens[start : start + batch]).astype(np.int64))
         with autocast(device, recipe.precision):
             loss = net(captions.to(device), tokens.to(device), return_loss=True)
         for name in sums:

@@ -1,0 +1,321 @@
+"""Training: each stage learns, stops and goes on; the same seed gives the same data, batches and weights."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from dalle import checkpoint, train
+from dalle.errors import DataError, TrainingError
+from dalle.families.native import read_dvae
+from dalle.nn.dvae import DVAE, DVAEConfig, map_pixels
+from dalle.text import BpeTokenizer
+from dalle.train import loop
+from dalle.train.corpus import Corpus, pixels
+from dalle.train.loop import Average, Run, cosine, psnr
+from dalle.train.polish import PolishRecipe, measure, polish
+from dalle.train.recipes import RECIPES
+from dalle.train.tokenizer import (
+    Crops,
+    TokenizerRecipe,
+    kmeans,
+    start_codes,
+    temperature,
+    tokenize,
+    train_tokenizer,
+)
+from dalle.train.transformer import Batches, TransformerRecipe, heldout_loss, train_transformer
+from dalle.worlds import World
+
+COLORS = {"red": (220, 30, 30), "green": (30, 180, 60), "blue": (40, 60, 220), "white": (250, 250, 250)}
+CODES = TokenizerRecipe(
+    net=DVAEConfig(size=32, vocab=16, width=8, code_dim=4, groups=2, blocks=1, stem=4, post_gain=0.5),
+    steps=40, batch=4, crop=32, lr=1e-2, loss="l1", precision="fp32",
+)  # fmt: skip
+STREAM = TransformerRecipe(
+    width=32, depth=2, heads=2, steps=40, batch=4, bpe_dropout=0.0, sample_every=10, precision="fp32", compiled=False
+)
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Corpus:
+    """Every ordered pair of colors, side by side."""
+    directory = tmp_path / "corpus"
+    directory.mkdir()
+    pairs = [(a, b) for a in COLORS for b in COLORS if a != b]
+    pictures = np.zeros((len(pairs), 32, 32, 3), np.uint8)
+    for picture, (left, right) in zip(pictures, pairs, strict=True):
+        picture[:, :16], picture[:, 16:] = COLORS[left], COLORS[right]
+    np.save(directory / "pictures.npy", pictures)
+    records = [{"captions": [f"{a} and {b}"], "negatives": [], "family": "pair"} for a, b in pairs]
+    (directory / "records.jsonl").write_text("\n".join(map(json.dumps, records)) + "\n")
+    return Corpus(directory)
+
+
+@pytest.fixture
+def text(corpus: Corpus) -> BpeTokenizer:
+    return BpeTokenizer.train([texts[0] for texts in corpus.captions * 3], vocab_size=80, length=6)
+
+
+@pytest.fixture
+def numbered(corpus: Corpus) -> Corpus:
+    """The corpus with tokens from which each picture is known: picture i is all i."""
+    corpus.write_tokens([np.full((1, 4, 4), i) for i in range(len(corpus))])
+    return corpus
+
+
+def steps_in(out: Path, stage: str) -> int:
+    return json.loads((out / f"{stage}_metrics.json").read_text())["steps"]
+
+
+def test_the_tokenizer_learns_and_its_decoder_is_polished(corpus: Corpus, tmp_path: Path):
+    torch.manual_seed(0)
+    untrained = measure(DVAE(CODES.net), corpus.pictures)["psnr_mean"]
+    assert train_tokenizer(CODES, corpus, tmp_path, None)
+    net = read_dvae(tmp_path)
+    learned = measure(net, corpus.pictures)
+    assert learned["psnr_mean"] > untrained + 2
+    tokenize(net, corpus)
+    images = torch.from_numpy(pixels(corpus.pictures))
+    assert corpus.tokens.shape == (12, 4, 4) and (corpus.tokens == net.encode(images).numpy()).all()
+    assert polish(PolishRecipe(steps=40, lr=1e-2, precision="fp32"), net, corpus, corpus, tmp_path, None)
+    finished = read_dvae(tmp_path)
+    assert measure(finished, corpus.pictures)["psnr_mean"] > learned["psnr_mean"] + 0.5
+    assert (corpus.tokens == finished.encode(images).numpy()).all(), "the codes stay what they were"
+
+
+def test_the_transformer_learns_pictures_and_captions(numbered: Corpus, text: BpeTokenizer, tmp_path: Path):
+    dvae = DVAE(CODES.net)
+    assert train_transformer(STREAM, numbered, numbered, text, dvae, tmp_path, None)
+    metrics = json.loads((tmp_path / "transformer_metrics.json").read_text())
+    assert metrics["curve"][0]["image"] == pytest.approx(math.log(16), abs=0.1)
+    assert metrics["heldout"]["image"] < 0.7 * math.log(16)
+    assert metrics["heldout"]["text"] < metrics["curve"][0]["text"] / 2
+    assert (tmp_path / "samples" / "000010.png").is_file()
+    assert checkpoint.read_tensors(tmp_path, "transformer")["position"].shape == (6 + 16, 32)
+
+
+class Killed(Exception):
+    pass
+
+
+def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_been(
+    numbered: Corpus, text: BpeTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def run(out: Path) -> bool:
+        return train_transformer(replace(STREAM, steps=12), numbered, numbered, text, DVAE(CODES.net), out, None)
+
+    assert run(tmp_path / "whole")
+    fetch = Batches.__getitem__
+
+    def fail(batches: Batches, step: int):
+        if step == 5:
+            raise Killed
+        return fetch(batches, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "SAVE_EVERY", 0.0)
+        patch.setattr(Batches, "__getitem__", fail)
+        with pytest.raises(Killed):
+            run(tmp_path / "killed")
+    assert steps_in(tmp_path / "killed", "transformer") == 5
+    assert not (tmp_path / "killed" / "transformer.json").exists()
+    assert run(tmp_path / "killed")
+    whole = checkpoint.read_tensors(tmp_path / "whole", "transformer")
+    resumed = checkpoint.read_tensors(tmp_path / "killed", "transformer")
+    assert whole.keys() == resumed.keys() and all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_a_sitting_ends_in_time_and_the_next_goes_on(corpus: Corpus, tmp_path: Path):
+    assert not train_tokenizer(CODES, corpus, tmp_path, minutes=0)
+    assert steps_in(tmp_path, "tokenizer") == 0 and not (tmp_path / "dvae.json").exists()
+    assert train_tokenizer(CODES, corpus, tmp_path, None)
+    assert steps_in(tmp_path, "tokenizer") == 40 and (tmp_path / "dvae.json").exists()
+
+
+def test_another_recipe_does_not_go_on_with_this_run(corpus: Corpus, tmp_path: Path):
+    train_tokenizer(CODES, corpus, tmp_path, minutes=0)
+    wider = replace(CODES, net=replace(CODES.net, width=16))
+    with pytest.raises(TrainingError, match=r"tokenizer\.last\.pt belongs to another recipe"):
+        train_tokenizer(wider, corpus, tmp_path, None)
+
+
+def test_every_picture_is_seen_once_before_any_is_seen_twice(numbered: Corpus, text: BpeTokenizer):
+    batches = Batches(numbered, text, replace(STREAM, batch=5, drop_caption=0.0))
+    seen, captions = [], []
+    for step in range(12):  # 60 places, 5 rounds of 12 pictures
+        rows, image = batches[step]
+        assert rows.shape == (5, 6) and image.shape == (5, 16) and image.dtype == torch.int64
+        seen += image[:, 0].tolist()
+        captions += rows.tolist()
+    rounds = [seen[i : i + 12] for i in range(0, 60, 12)]
+    assert all(sorted(drawn) == list(range(12)) for drawn in rounds) and rounds[0] != rounds[1]
+    assert captions == [text.encode(numbered.captions[i][0]).tolist() for i in seen]
+
+
+def test_a_batch_belongs_to_its_step(numbered: Corpus, text: BpeTokenizer):
+    one, other = (Batches(numbered, text, replace(STREAM, drop_caption=0.5)) for _ in range(2))
+    for step in (7, 3):
+        assert all(torch.equal(a, b) for a, b in zip(one[step], other[step], strict=True))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_captions_are_dropped_as_often_as_asked(numbered: Corpus, text: BpeTokenizer, share: float):
+    batches = Batches(numbered, text, replace(STREAM, batch=100, drop_caption=share))
+    empty = torch.cat([(batches[step][0] == text.null).all(1) for step in range(4)])
+    assert empty.float().mean().item() == pytest.approx(share, abs=0.08)
+
+
+def test_held_out_losses_are_means_over_tokens(numbered: Corpus, text: BpeTokenizer, tmp_path: Path):
+    from dalle.nn.transformer import Transformer, TransformerConfig
+
+    net = Transformer(TransformerConfig(text.vocab, 6, 16, (4, 4), 32, 1, 2))
+    captions = torch.stack([text.encode(texts[0]) for texts in numbered.captions])
+    expected = net(captions, torch.from_numpy(numbered.tokens.astype(np.int64)), return_loss=True)
+    for batch in (4, 12, 50):
+        found = heldout_loss(net, text, numbered, replace(STREAM, batch=batch))
+        assert found == pytest.approx({k: v.item() for k, v in expected._asdict().items()}, abs=1e-3)
+
+
+def test_crops_are_aligned_to_the_grid_and_belong_to_their_step():
+    ramp = np.arange(64, dtype=np.uint8)
+    pictures = np.stack([np.broadcast_to(ramp[:, None], (64, 64)), np.broadcast_to(ramp, (64, 64))], axis=-1)
+    pictures = np.concatenate([pictures, pictures[..., :1]], axis=-1)[None]  # (1, 64, 64, 3): row, column, row
+    crops = Crops(pictures, replace(CODES, crop=24, batch=50))
+    corners = (crops[0][:, :2, 0, 0] * 255).round().int()
+    assert crops[0].shape == (50, 3, 24, 24) and (corners % CODES.net.stride == 0).all()
+    assert set(corners.flatten().tolist()) == {0, 8, 16, 24, 32, 40}
+    assert torch.equal(crops[3], crops[3]) and not torch.equal(crops[3], crops[4])
+
+
+def test_a_corpus_is_what_its_world_draws(tiny_model: Path):
+    """Drawn by worker processes, in chunks, and yet the same as one by one here."""
+    corpus = Corpus(tiny_model / "corpus" / "train")
+    world = World(replace(RECIPES["tiny"].world, split="train"))
+    assert len(corpus) == 64 and corpus.pictures.shape == (64, 64, 64, 3)
+    for index in (0, 31, 32, 63):
+        example = world[index]
+        assert (corpus.pictures[index] == np.asarray(example.picture)).all()
+        assert (corpus.captions[index][0], corpus.families[index]) == (example.caption, example.family)
+        assert len(set(corpus.captions[index])) == len(corpus.captions[index]) <= 3
+    assert corpus.tokens.shape == (64, 4, 4)
+
+
+def test_a_corpus_that_is_there_is_not_drawn_again(corpus: Corpus):
+    class Never:
+        def __getitem__(self, index: int):
+            raise AssertionError
+
+    assert len(Corpus.draw(Never(), 99, corpus.directory)) == 12
+
+
+def test_a_corpus_says_what_it_lacks(corpus: Corpus, tmp_path: Path):
+    with pytest.raises(DataError, match="has no tokens yet"):
+        _ = corpus.tokens
+    (corpus.directory / "pictures.npy").unlink()
+    with pytest.raises(DataError, match="is not complete"):
+        Corpus(corpus.directory)
+
+
+def test_kmeans_finds_the_middles_of_clusters():
+    generator = torch.Generator().manual_seed(0)
+    middles = 10 * torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    points = (middles[:, None] + torch.randn(4, 50, 2, generator=generator)).flatten(0, 1)
+    found = kmeans(points, 4, rounds=10, seed=1)
+    expected = points.view(4, 50, 2).mean(1)
+    assert torch.cdist(expected, found).min(1).values.max() < 0.05  # points are rounded to 1/64
+    assert torch.equal(kmeans(points, 4, rounds=10, seed=1), found)
+
+
+def test_kmeans_leaves_no_center_idle_and_survives_few_points():
+    generator = torch.Generator().manual_seed(0)
+    points = torch.cat([torch.zeros(500, 3), torch.randn(60, 3, generator=generator)])
+    centers = kmeans(points, 32, rounds=8, seed=0)
+    assert len(torch.cdist(points, centers).argmin(1).unique()) >= 30
+    assert kmeans(points[-5:], 64, rounds=3, seed=0).isfinite().all()
+
+
+def test_the_first_codes_are_the_nearest_centers(corpus: Corpus):
+    torch.manual_seed(0)
+    net, bottleneck = DVAE(CODES.net), nn.Conv2d(16, 4, 1)
+    images = torch.from_numpy(pixels(corpus.pictures)) + 0.05 * torch.randn(12, 3, 32, 32)
+    start_codes(net, bottleneck, [images], CODES)
+    vectors = bottleneck(net.encoder.features(map_pixels(images))).permute(0, 2, 3, 1)  # (B, h, w, D)
+    gaps = (vectors[..., None, :] - net.decoder.codebook.weight).square().sum(-1)  # (B, h, w, V)
+    logits = net.logits(images).permute(0, 2, 3, 1)
+    least = gaps.min(-1, keepdim=True)
+    best = logits.gather(-1, least.indices)
+    scale = (
+        CODES.sharpness
+        / torch.cdist(*[net.decoder.codebook.weight] * 2).square().topk(2, largest=False).values[:, 1].mean()
+    )
+    torch.testing.assert_close(best - logits, scale * (gaps - least.values), atol=1e-2, rtol=1e-3)
+
+
+def test_the_relaxation_cools_down():
+    recipe = replace(CODES, steps=100, warm_share=0.2)
+    values = [temperature(recipe, step) for step in range(20, 100)]
+    assert values[0] == 1 and values == sorted(values, reverse=True)
+    assert values[60:] == [pytest.approx(1 / 16)] * 20
+    assert values[30] == pytest.approx(1 / 4)  # half of the way, on a logarithmic scale
+
+
+def test_learning_rates_rise_and_fall():
+    factors = [cosine(step / 100, warmup=0.1, floor=0.05) for step in range(101)]
+    assert factors[:10] == sorted(factors[:10]) and factors[10:] == sorted(factors[10:], reverse=True)
+    assert factors[0] < 0.02 and factors[10] == 1 and factors[100] == pytest.approx(0.05)
+    assert factors[55] == pytest.approx((1 + 0.05) / 2)
+
+
+def test_the_average_forgets_slowly_once_it_is_old():
+    net = nn.Linear(1, 1)
+    average = Average(net, decay=0.9)
+    expected = net.weight.item()
+    for step in range(1, 200):
+        nn.init.constant_(net.weight, step)
+        average.update(net)
+        keep = min(0.9, (1 + step) / (10 + step))
+        expected = keep * expected + (1 - keep) * step
+    assert average.net.weight.item() == pytest.approx(expected, rel=1e-5)
+    average.restart(net)
+    assert average.net.weight.item() == 199 and average.updates == 0
+
+
+def test_psnr_is_that_of_the_textbook():
+    a, b = torch.zeros(2, 3, 4, 4), torch.full((2, 3, 4, 4), 0.1)
+    torch.testing.assert_close(psnr(a, b), torch.full((2,), -10 * math.log10(F.mse_loss(a, b).item())))
+
+
+def test_the_curve_is_kept_over_sittings(tmp_path: Path):
+    for steps in (3, 5):
+        run = Run("count", tmp_path, steps, None, {})
+        for step in run:
+            run.log(loss=1 / (1 + step))
+    record = json.loads((tmp_path / "count_metrics.json").read_text())
+    assert [point["step"] for point in record["curve"]] == [0, 1, 2, 3, 4] and record["steps"] == 5
+
+
+@pytest.mark.parametrize(
+    ("stage", "recipe", "sentence"),
+    [
+        ("painting", "tiny", "no stage called 'painting'"),
+        ("all", "huge", "no recipe called 'huge'"),
+        ("polish", "tiny", r"needs dvae\.json: run `python -m dalle train tokenizer`"),
+        ("transformer", "tiny", r"needs dvae\.json: run `python -m dalle train tokenizer`"),
+    ],
+)
+def test_runs_that_cannot_start_say_what_is_missing(stage: str, recipe: str, sentence: str, tmp_path: Path):
+    with pytest.raises(TrainingError, match=sentence):
+        train.run(stage, recipe, out=tmp_path)
+
+
+def test_what_is_complete_is_not_done_again(tiny_model: Path):
+    before = {path: path.stat().st_mtime_ns for path in tiny_model.glob("*.safetensors")}
+    train.run("all", "tiny", out=tiny_model)
+    assert before == {path: path.stat().st_mtime_ns for path in tiny_model.glob("*.safetensors")}
