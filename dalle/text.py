@@ -61,7 +61,7 @@ class BpeTokenizer:
 
     def pieces(self, prompt: str) -> list[str]:
         """The sentence as the model reads it, piece by piece; "▁" is a space."""
-        return self._bpe.encode(_valid(prompt), add_special_tokens=False).tokens
+        return self._bpe.encode(valid(prompt), add_special_tokens=False).tokens
 
     def with_dropout(self, p: float) -> BpeTokenizer:
         """A tokenizer with the same vocabulary and BPE dropout `p`, for training."""
@@ -100,10 +100,10 @@ class BpeTokenizer:
         return cls(bpe, length)
 
     def _ids(self, prompt: str) -> list[int]:
-        return self._bpe.encode(_valid(prompt), add_special_tokens=False).ids
+        return self._bpe.encode(valid(prompt), add_special_tokens=False).ids
 
 
-def _valid(text: str) -> str:
+def valid(text: str) -> str:
     """`text` without lone surrogates: they come from broken JSON and no UTF-8 can hold them."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
