@@ -60,7 +60,7 @@ SMALL = Recipe(
         warm_share=0.6,
         loss="l1",
     ),
-    transformer=TransformerRecipe(width=192, depth=6, heads=3, steps=3500),
+    transformer=TransformerRecipe(width=192, depth=6, heads=3, steps=3000),
     clip=ClipRecipe(),
     options=SamplingOptions(guidance=2.0, temperature=1.0, top_k=128),
 )
