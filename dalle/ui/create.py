@@ -13,8 +13,8 @@ MAX_SEED = 2**31 - 1
 MAX_SAMPLES = 32
 
 IDEAS = (
-    "an illustration of an avocado in a helmet walking a dog",
     "a blue strawberry",
+    "an illustration of an avocado in a helmet walking a dog",
     "a snail made of violin. a snail with the texture of a violin",
     "a storefront that has the word 'openai' written on it",
     "a photo of a phone from the 1930s",

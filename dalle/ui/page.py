@@ -73,8 +73,8 @@ def build(loading: "Future[Studio]") -> tuple[gr.Blocks, dict[str, Any]]:
             api_visibility="private",
         )
         drawn.then(None, None, buttons, js=_turn(drawing=False), **QUIET)
-        made.stop.click(None, None, buttons, js=_turn(drawing=False), **QUIET)
-        made.stop.click(lambda: note("Stopped."), None, status, cancels=drawn, **QUIET)
+        stopped = made.stop.click(None, None, buttons, js=_turn(drawing=False), cancels=drawn, **QUIET)
+        stopped.then(lambda: note("Stopped."), None, status, **QUIET)  # after the last row that was on its way
 
         count = create.count_with(lambda: _tokens(loading))
         made.prompt.change(count, made.prompt, made.meter, trigger_mode="always_last", **QUIET)

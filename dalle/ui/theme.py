@@ -81,6 +81,8 @@ def theme() -> gr.themes.Base:
         block_padding="0px",
         button_primary_border_color="transparent",
         button_primary_border_color_dark="transparent",
+        button_primary_border_color_hover="transparent",
+        button_primary_border_color_hover_dark="transparent",
         input_border_width="1px",
         input_shadow="none",
         input_shadow_focus="none",
