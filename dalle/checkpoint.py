@@ -156,7 +156,7 @@ def build(
             net = make()
     except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(f"{where}: no net has the sizes that are stated ({error}).") from error
-    _check(net, tensors, where)
+    check(net, tensors, where)
     placed: dict[tuple[int, torch.Size, tuple[int, ...]], Tensor] = {}
     for tensor in tensors.values():
         if _identity(tensor) not in placed:
@@ -170,7 +170,7 @@ def _identity(tensor: Tensor) -> tuple[int, torch.Size, tuple[int, ...]]:
     return tensor.data_ptr(), tensor.shape, tensor.stride()
 
 
-def _check(net: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
+def check(net: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
     """Raise CheckpointError naming the first key that a net wants and does not get, or gets and does not want."""
     wanted = net.state_dict()
     if missing := sorted(set(wanted) - set(tensors)):

@@ -27,10 +27,14 @@ _BATCH = 64  # pictures or sentences embedded at once
 class ClipRanker:
     """A `Ranker`: an open_clip model, and the way from a sentence to its tokens."""
 
-    def __init__(self, model: Any, encode: Callable[[str], Tensor]) -> None:
-        """`model` is open_clip's; `encode` maps a sentence to the (T,) int64 tokens of its text tower."""
+    def __init__(self, model: Any, encode: Callable[[str], Tensor], templates: Sequence[str] = ("{}",)) -> None:
+        """`model` is open_clip's; `encode` maps a sentence to the (T,) int64 tokens of its text tower.
+
+        A prompt is put into each of the `templates`, and pictures are compared with the mean of what comes out.
+        """
         self.model = model.eval().requires_grad_(False)
         self._encode = encode
+        self._templates = templates
         self._prepare = Preprocess(model)
 
     @classmethod
@@ -77,7 +81,9 @@ class ClipRanker:
 
     def score(self, prompt: str, images: Tensor) -> Tensor:
         """str, (B, 3, H, W) in [0, 1] -> (B,) cosine similarities, higher is better."""
-        return self.embed_images(images) @ self.embed_texts([prompt])[0]
+        tokens = self._tokens([template.replace("{}", prompt) for template in self._templates])
+        mean = self._embed(self.model.encode_text, tokens).mean(0)
+        return self.embed_images(images) @ F.normalize(mean, dim=0)
 
     def embed_images(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> (B, E) of length one."""
@@ -85,8 +91,11 @@ class ClipRanker:
 
     def embed_texts(self, sentences: Sequence[str]) -> Tensor:
         """B sentences -> (B, E) of length one."""
-        tokens = torch.stack([self._encode(sentence) for sentence in sentences])  # (B, T)
-        return self._embed(lambda part: self.model.encode_text(part, normalize=True), tokens)
+        return self._embed(lambda part: self.model.encode_text(part, normalize=True), self._tokens(sentences))
+
+    def _tokens(self, sentences: Sequence[str]) -> Tensor:
+        """B sentences -> (B, T) int64."""
+        return torch.stack([self._encode(sentence) for sentence in sentences])
 
     @torch.inference_mode()
     def _embed(self, tower: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
@@ -104,12 +113,13 @@ class Preprocess:
         values = open_clip().get_model_preprocess_cfg(model)
         size = values["size"]
         self.size: int = size if isinstance(size, int) else size[0]
+        self._mode: str = values.get("interpolation", "bicubic")
         self._mean = torch.tensor(values["mean"]).view(3, 1, 1)
         self._std = torch.tensor(values["std"]).view(3, 1, 1)
 
     def __call__(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> (B, 3, size, size)."""
-        images = resize(images, self.size)
+        images = resize(images, self.size, self._mode)
         return (images - self._mean.to(images)) / self._std.to(images)
 
 
@@ -137,8 +147,8 @@ def read_config(path: Path) -> dict[str, Any]:
     return parts
 
 
-def resize(images: Tensor, size: int) -> Tensor:
-    """(B, 3, H, W) in [0, 1] -> (B, 3, size, size) in [0, 1], bicubic, antialiased when it shrinks."""
+def resize(images: Tensor, size: int, mode: str = "bicubic") -> Tensor:
+    """(B, 3, H, W) in [0, 1] -> (B, 3, size, size) in [0, 1], antialiased when it shrinks."""
     if images.shape[-2:] == (size, size):
         return images
-    return F.interpolate(images.float(), (size, size), mode="bicubic", antialias=True).clamp(0, 1)
+    return F.interpolate(images.float(), (size, size), mode=mode, antialias=True).clamp(0, 1)

@@ -26,6 +26,7 @@ FLOORS = {
     "dalle.sampling": 2,
     "dalle.ranking": 2,
     "dalle.text": 2,
+    "dalle.yttm": 2,
     "dalle.prompts": 2,
     "dalle.images": 2,
     "dalle.worlds": 2,
