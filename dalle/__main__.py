@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dalle.errors import DalleError, SettingError
+from dalle.train import STAGES
 
 if TYPE_CHECKING:
     from dalle.contracts import Bundle, Request, SamplingOptions, Update
@@ -271,7 +272,7 @@ def _add_world(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("stage", choices=("tokenizer", "text", "transformer", "clip", "all"))
+    parser.add_argument("stage", choices=(*STAGES, "all"))
     parser.add_argument("--out", type=Path, required=True, help="the model's directory; it then serves as --model")
     parser.add_argument("--data", default="world", help="world, or a folder of pictures with captions (world)")
     parser.add_argument("--recipe", default="small", help="sizes and lengths of the stages (small)")

@@ -61,7 +61,8 @@ SMALL = Recipe(
         loss="l1",
     ),
     transformer=TransformerRecipe(width=192, depth=6, heads=3, steps=3000),
-    clip=ClipRecipe(),
+    polish=PolishRecipe(steps=1200),
+    clip=ClipRecipe(batch=64, steps=1300),
     options=SamplingOptions(guidance=2.0, temperature=1.0, top_k=128),
 )
 
