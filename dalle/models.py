@@ -53,7 +53,7 @@ def registered() -> tuple[ModelCard, ...]:
 def load(name: str, device: torch.device, dtype: torch.dtype = torch.float32) -> Bundle:
     """The model of that registered name, or the one at that place, ready to draw. Raises ModelError."""
     place = find(name)
-    parts = _family(place).load(place, device, dtype)
+    parts = family_of(place).load(place, device, dtype)
     if parts.text is None or parts.model is None or parts.images is None:
         raise ModelError(f"'{place.name}' is not a whole model. It has no {' and no '.join(_missing(parts))}.")
     stamp = checkpoint.fingerprint(parts.files)
@@ -66,7 +66,7 @@ def load(name: str, device: torch.device, dtype: torch.dtype = torch.float32) ->
 def load_images(name: str, device: torch.device) -> ImageTokenizer:
     """The image tokenizer of a model, or one that is on its own. Raises ModelError."""
     place = find(name)
-    images = _family(place).load(place, device).images
+    images = family_of(place).load(place, device).images
     if images is None:
         raise ModelError(f"'{place.name}' has no image tokenizer.")
     return images
@@ -87,7 +87,7 @@ class Inspection:
 def inspect(name: str) -> Inspection:
     """What a registered model, a file or a folder holds, without loading weights. Raises ModelError."""
     place = find(name)
-    family = _family(place)
+    family = family_of(place)
     parts = family.load(place, torch.device("meta"))
     text = {} if parts.text is None else {"length": parts.text.length, "guidance": parts.text.null is not None}
     images = {} if parts.images is None else {"grid": parts.images.grid, "codes": parts.images.vocab}
@@ -122,7 +122,7 @@ def _missing(parts: Parts) -> tuple[str, ...]:
     return tuple(name for name, part in there.items() if part is None)
 
 
-def _family(place: Path) -> Family:
+def family_of(place: Path) -> Family:
     """The one that knows the files at a place. Raises CheckpointError where none does, or a file is damaged."""
     for family in families():
         if family.detect(place):

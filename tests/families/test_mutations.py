@@ -1,0 +1,145 @@
+"""Spoilt checkpoints: each is refused with a sentence, or draws as before. None runs code, hangs, or takes much memory.
+
+`DALLE_MUTATIONS=200 pytest tests/families/test_mutations.py` spoils each layout 200 times.
+"""
+
+import os
+import random
+import resource
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from dalle import models, torchfile
+from dalle.errors import DalleError
+
+CPU = torch.device("cpu")
+GOLDEN = Path(__file__).parents[1] / "golden"
+COUNT = int(os.environ.get("DALLE_MUTATIONS", "20"))
+WEIGHTS = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
+LAYOUTS = {  # files below tests/golden that make a place, and what they are called there
+    "openai_dvae, zip": {
+        "openai_dvae/dvae_hid4_blk1_zip_encoder.pkl": "encoder.pkl",
+        "openai_dvae/dvae_hid4_blk1_zip_decoder.pkl": "decoder.pkl",
+    },
+    "openai_dvae, stream": {
+        "openai_dvae/dvae_hid8_legacy_encoder.pkl": "encoder.pkl",
+        "openai_dvae/dvae_hid8_legacy_decoder.pkl": "decoder.pkl",
+    },
+    "mindalle": {
+        "mindalle/small_stage2/stage2_last.ckpt": "stage2_last.ckpt",
+        "mindalle/small_stage2/config.yaml": "config.yaml",
+    },
+}
+
+
+class Trap:
+    """Leaves a mark where it is unpickled."""
+
+    def __init__(self, mark: Path):
+        self.mark = mark
+
+    def __reduce__(self):
+        return os.system, (f"touch '{self.mark}'",)
+
+
+def flip(path: Path, dice: random.Random) -> None:
+    data = bytearray(path.read_bytes())
+    for _ in range(dice.choice((1, 1, 8))):
+        data[dice.randrange(len(data))] ^= 1 << dice.randrange(8)
+    path.write_bytes(data)
+
+
+def flip_near_the_start_or_end(path: Path, dice: random.Random) -> None:
+    """Where pickles and tables of contents are."""
+    data = bytearray(path.read_bytes())
+    place = dice.randrange(min(len(data), 8000))
+    data[dice.choice((place, -1 - place))] = dice.randrange(256)
+    path.write_bytes(data)
+
+
+def cut(path: Path, dice: random.Random) -> None:
+    path.write_bytes(path.read_bytes()[: dice.randrange(path.stat().st_size)])
+
+
+def rewritten(path: Path, change: Callable[[dict[str, Tensor]], None]) -> None:
+    """Change the tensors by their names; a whole module becomes a state dict."""
+    content = torchfile.read(path, torchfile.ANY)
+    if isinstance(content, torchfile.Shell):
+        content = torchfile.state_dict(content)
+    tensors = {name: tensor.clone() for name, tensor in content.get("state_dict", content).items()}
+    change(tensors)
+    torch.save({"state_dict": tensors} if "state_dict" in content else tensors, path)
+
+
+def rename(path: Path, dice: random.Random) -> None:
+    def change(tensors):
+        name = dice.choice(sorted(tensors))
+        tensors[dice.choice((name + "_", name.replace("1", "7") + "x", name[:-1]))] = tensors.pop(name)
+
+    rewritten(path, change)
+
+
+def reshape(path: Path, dice: random.Random) -> None:
+    def change(tensors):
+        name = dice.choice(sorted(tensors))
+        tensor = tensors[name]
+        tensors[name] = dice.choice((tensor[None], tensor[:-1], torch.cat([tensor, tensor]), torch.zeros(())))
+
+    rewritten(path, change)
+
+
+def trap(path: Path, dice: random.Random) -> None:
+    def change(tensors):
+        tensors["more"] = Trap(path.parent / "mark")
+
+    rewritten(path, change)
+
+
+MUTATIONS = [flip, flip_near_the_start_or_end, cut, rename, reshape, trap]
+
+
+def draws(place: Path) -> list[Tensor]:
+    """What the parts at a place make of the same picture and tokens."""
+    parts = models.family_of(place).load(place, CPU)
+    outputs = []
+    if parts.images is not None:
+        outputs.append(parts.images.decode(torch.arange(16).view(1, 4, 4)))
+        outputs.append(parts.images.encode(torch.linspace(0, 1, 3 * 32 * 32).view(1, 3, 32, 32)))
+    if parts.model is not None:
+        outputs.append(parts.model.prefill(torch.ones(1, parts.model.config.text_len, dtype=torch.long))[0])
+    return outputs
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_spoilt_checkpoints(layout, tmp_path):
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    for file, name in LAYOUTS[layout].items():
+        shutil.copyfile(GOLDEN / file, whole / name)
+    wanted = draws(whole)
+    dice, before = random.Random(7), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for number in range(COUNT):
+        place = tmp_path / str(number)
+        shutil.copytree(whole, place)
+        mutate = MUTATIONS[number % len(MUTATIONS)]
+        files = [file for file in sorted(place.iterdir()) if mutate in MUTATIONS[:3] or file.suffix in WEIGHTS]
+        mutate(dice.choice(files), dice)
+        began = time.perf_counter()
+        try:
+            outputs = draws(place)
+        except DalleError as error:
+            assert str(error).endswith(".") and str(tmp_path) not in str(error)
+        else:
+            assert mutate in (flip, flip_near_the_start_or_end), "what was missing or wrong was not seen"
+            if "stream" not in layout:  # that form has no checksums
+                assert all(torch.equal(a, b) for a, b in zip(outputs, wanted, strict=True))
+        assert time.perf_counter() - began < 30
+        assert not (place / "mark").exists()
+        shutil.rmtree(place)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
