@@ -344,7 +344,7 @@ def _ranker(path: Path, tokenizers: Mapping[Path, Yttm], device: torch.device) -
     for name, shape in shapes.items():  # before anything of the stated sizes is made
         checkpoint.take(dict(tensors), name, shape, path.name)
     try:
-        model = ranking.build(_open_clip(sizes))
+        model = _clip(sizes)
     except Exception as error:  # the library asserts, and torch raises its own kinds
         raise CheckpointError(f"config.json beside {path.name} states sizes that no CLIP has.") from error
     checkpoint.check(model, tensors, path.name)
@@ -358,26 +358,26 @@ def _ranker(path: Path, tokenizers: Mapping[Path, Yttm], device: torch.device) -
     return ClipRanker(model.to(device), encode, TEMPLATES)
 
 
-def _open_clip(sizes: ClipSizes) -> dict[str, Any]:
-    """The same sizes as a model config of open_clip."""
-    return {
-        "embed_dim": sizes.embed_dim,
-        "quick_gelu": True,
-        "vision_cfg": {
-            "image_size": sizes.image_resolution,
-            "layers": sizes.vision_layers,
-            "width": sizes.vision_width,
-            "head_width": 64,
-            "patch_size": sizes.vision_patch_size,
-        },
-        "text_cfg": {
-            "context_length": sizes.context_length,
-            "vocab_size": sizes.vocab_size,
-            "width": sizes.transformer_width,
-            "heads": sizes.transformer_heads,
-            "layers": sizes.transformer_layers,
-            "pool_type": "eos",
-            "eos_id": END,
-        },
-        "force_preprocess_cfg": {"mean": sizes.mean, "std": sizes.std, "interpolation": "bilinear"},
+def _clip(sizes: ClipSizes) -> Any:
+    """An open_clip model of these sizes, with random weights."""
+    library = ranking.open_clip()
+    vision = {
+        "image_size": sizes.image_resolution,
+        "layers": sizes.vision_layers,
+        "width": sizes.vision_width,
+        "head_width": 64,
+        "patch_size": sizes.vision_patch_size,
     }
+    text = {
+        "context_length": sizes.context_length,
+        "vocab_size": sizes.vocab_size,
+        "width": sizes.transformer_width,
+        "heads": sizes.transformer_heads,
+        "layers": sizes.transformer_layers,
+        "pool_type": "eos",
+        "eos_id": END,
+    }
+    model = library.CLIP(sizes.embed_dim, vision, text, quick_gelu=True)
+    seen = {"size": sizes.image_resolution, "mean": sizes.mean, "std": sizes.std, "interpolation": "bilinear"}
+    library.set_model_preprocess_cfg(model, seen)
+    return model
