@@ -1,0 +1,105 @@
+"""Models of lucidrains' DALLE-pytorch, releases 0.2.8 to 1.6.6, and of its fork that drew birds.
+
+`dalle.pt` holds a transformer together with its frozen image tokenizer, `vae.pt` an image tokenizer alone, and a bare
+state dict its CLIP. A text tokenizer lies beside them, unless it is CLIP's. See the README of this folder.
+"""
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dalle import checkpoint, torchfile
+from dalle.contracts import SamplingOptions
+from dalle.errors import CheckpointError
+from dalle.families import Parts
+from dalle.families.dalle_pytorch import captions, images, layout, ranker
+from dalle.families.dalle_pytorch.library import DALLE, top_k
+from dalle.nn.transformer import Transformer
+
+__all__ = ["DALLE", "detect", "load"]
+
+SHELLS = ("dalle_pytorch.", "dall_e.", "torch.nn.")  # classes of the module that early releases stored with hparams
+KEPT_SHARE = 0.9  # the `top_k` of the authors' own program, a share of the vocabulary to leave out
+
+
+def detect(place: Path) -> bool:
+    return bool(_sorted(place))
+
+
+def load(place: Path, device: torch.device, dtype: torch.dtype = torch.float32) -> Parts:
+    found = _sorted(place)
+    for kind, files in found.items():
+        if len(files) > 1:
+            raise CheckpointError(f"{files[0].name} and {files[1].name} are both a {kind}: please name one of them.")
+    if not found:
+        raise CheckpointError(f"'{place.name}' holds no such model.")
+    judge = _read_ranker(found["CLIP"][0], device) if "CLIP" in found else None
+    if "transformer" not in found:
+        tokenizer = _read_images(found["image tokenizer"][0], device) if "image tokenizer" in found else None
+        paths = tuple(files[0] for files in found.values())
+        return Parts(images=tokenizer, title="DALLE-pytorch, in parts", files=paths)
+    path = found["transformer"][0]
+    content = torchfile.read(path, SHELLS)
+    if isinstance(content["weights"], str):
+        raise CheckpointError(
+            f"{path.name} holds no weights, for it was trained with DeepSpeed: they are in the folders beside it. "
+            "Gather them into one float32 file first, and store that under the key weights."
+        )
+    tensors = checkpoint.named(content["weights"], path.name)
+    own = {name: tensor for name, tensor in tensors.items() if not name.startswith("vae.")}
+    folded = layout.fold(own, content["hparams"], content.get("version"), path.name)
+    config = folded.config
+    frozen = {name.removeprefix("vae."): tensor for name, tensor in tensors.items() if name.startswith("vae.")}
+    tokenizer = images.build(frozen, config.grid[0], path.name, device) if frozen else None
+    if tokenizer is not None and tokenizer.vocab != config.image_vocab:
+        raise CheckpointError(f"{path.name}: its image tokenizer has {tokenizer.vocab} codes, its transformer others.")
+    model = checkpoint.build(lambda: Transformer(config), folded.tensors, path.name, device, dtype)
+    read = captions.find(path.parent, folded.pieces)
+    pieces, beside = read or (None, ())
+    return Parts(
+        text=captions.Captions(pieces, config) if pieces else None,
+        model=model,
+        images=tokenizer,
+        ranker=ranker.PairRanker(judge, pieces) if judge and pieces else None,
+        title=f"DALLE-pytorch, {config.depth} layers of {config.width} channels",
+        options=SamplingOptions(top_k=top_k(KEPT_SHARE, config)),
+        files=(path, *beside),
+        version=folded.version,
+    )
+
+
+def _sorted(place: Path) -> dict[str, list[Path]]:
+    """The files at a place by what they hold."""
+    found = defaultdict(list)
+    for path in checkpoint.find(place, *checkpoint.TORCH_SUFFIXES):
+        if kind := _kind(torchfile.peek(path)):
+            found[kind].append(path)
+    return dict(found)
+
+
+def _kind(content: Any) -> str | None:
+    if not isinstance(content, dict):
+        return None
+    if ranker.MARK in content:
+        return "CLIP"
+    weights = content.get("weights")
+    if "hparams" not in content or not isinstance(weights, dict | str):
+        return None
+    if isinstance(weights, str) or any(str(name).startswith("transformer.") for name in weights):
+        return "transformer"
+    return "image tokenizer" if "codebook.weight" in weights else None
+
+
+def _read_images(path: Path, device: torch.device) -> Any:
+    """`vae.pt`."""
+    content = torchfile.read(path, SHELLS)
+    size = content["hparams"].get("image_size") if isinstance(content["hparams"], dict) else None
+    if not isinstance(size, int) or not 0 < size <= layout.LARGEST:
+        raise CheckpointError(f"{path.name}: the hyper-parameter image_size should be a number of pixels.")
+    return images.strided(checkpoint.named(content["weights"], path.name), size, path.name, device)
+
+
+def _read_ranker(path: Path, device: torch.device) -> Any:
+    return ranker.build(checkpoint.named(torchfile.read(path), path.name), path.name, device)
