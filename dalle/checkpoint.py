@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from dalle import torchfile
+from dalle import flaxfile, torchfile
 from dalle.errors import CheckpointError
 
 SHARD_BYTES = 9_500_000  # many hosts refuse, or store elsewhere, single files above 10 MB
@@ -92,6 +92,8 @@ def contents(path: Path) -> Contents:
     """Count a file's tensors by their names and shapes alone."""
     if path.suffix == ".safetensors":
         tensors = list(load_file(path).values())
+    elif path.suffix == flaxfile.SUFFIX:
+        tensors = list((flaxfile.peek(path) or {}).values())
     else:
         tensors = list(_tensors_in(torchfile.peek(path)))
     types = {str(tensor.dtype).removeprefix("torch.") for tensor in tensors}
@@ -102,15 +104,19 @@ def contents(path: Path) -> Contents:
 
 def _tensors_in(tree: Any) -> Iterator[Tensor]:
     """Those of a file's own dictionaries, and of a whole module."""
-    match tree:
-        case Tensor():
-            yield tree
-        case torchfile.Shell():
-            yield from torchfile.state_dict(tree).values()
-        case dict():
-            for value in tree.values():
-                if isinstance(value, Tensor | dict):
-                    yield from _tensors_in(value)
+    pending, seen = [tree], set()
+    while pending:
+        value = pending.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        match value:
+            case Tensor():
+                yield value
+            case torchfile.Shell() if value is tree:
+                pending += torchfile.state_dict(value).values()
+            case dict():
+                pending += value.values()
 
 
 def _row(directory: Path, stem: str) -> list[Path]:
@@ -161,9 +167,17 @@ def build(
     for tensor in tensors.values():
         if _identity(tensor) not in placed:
             kind = dtype if tensor.is_floating_point() else tensor.dtype
-            placed[_identity(tensor)] = tensor.to(device, kind).contiguous()
+            placed[_identity(tensor)] = cast(tensor, kind, device).contiguous()
     net.load_state_dict({name: placed[_identity(tensor)] for name, tensor in tensors.items()}, assign=True)
     return net.eval().requires_grad_(False)
+
+
+def cast(tensor: Tensor, dtype: torch.dtype, device: torch.device | None = None) -> Tensor:
+    """A tensor in another type or place; where that makes a copy, the file's part of memory is let go."""
+    moved = tensor.to(device or tensor.device, dtype)
+    if moved is not tensor:
+        torchfile.release(tensor)
+    return moved
 
 
 def _identity(tensor: Tensor) -> tuple[int, torch.Size, tuple[int, ...]]:
@@ -185,8 +199,8 @@ def check(net: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
 
 def fingerprint(paths: Iterable[Path]) -> str:
     """A short name of exactly these bytes: 16 hexadecimal digits of a SHA-256 over the files' own."""
-    digests = {path.name: sha256(path) for path in paths}
-    return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()[:16]
+    digests = sorted((path.name, sha256(path)) for path in paths)
+    return hashlib.sha256(json.dumps(digests).encode()).hexdigest()[:16]
 
 
 def sha256(path: Path) -> str:

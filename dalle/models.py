@@ -1,14 +1,14 @@
 """From a name or a place to a model that is ready to draw."""
 
 import tomllib
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from dalle import checkpoint, torchfile
+from dalle import checkpoint, flaxfile, torchfile
 from dalle.checkpoint import TORCH_SUFFIXES, Contents
 from dalle.contracts import Bundle, ImageTokenizer
 from dalle.errors import CheckpointError, ModelError, SettingError, UnknownModelError
@@ -107,8 +107,12 @@ def inspect(name: str) -> Inspection:
 
 
 def _config(part: Any) -> dict[str, Any]:
+    """The sizes of a net, and those of its choices that are not the usual ones."""
     config = getattr(part, "config", None)
-    return asdict(config) if is_dataclass(config) and not isinstance(config, type) else {}
+    if not is_dataclass(config) or isinstance(config, type):
+        return {}
+    usual = {field.name: field.default for field in fields(config)}
+    return {name: value for name, value in asdict(config).items() if value != usual[name]}
 
 
 def _missing(parts: Parts) -> tuple[str, ...]:
@@ -129,6 +133,8 @@ def family_of(place: Path) -> Family:
             return family
     for file in checkpoint.find(place, *TORCH_SUFFIXES):
         torchfile.read(file, torchfile.ANY)  # says what is wrong with it, where something is
+    for file in checkpoint.find(place, flaxfile.SUFFIX):
+        flaxfile.read(file)
     raise CheckpointError(f"'{place.name}' holds no model that this program knows.")
 
 

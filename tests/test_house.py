@@ -23,6 +23,7 @@ FLOORS = {
     "dalle.families": 3,
     "dalle.checkpoint": 2,
     "dalle.torchfile": 2,
+    "dalle.flaxfile": 2,
     "dalle.sampling": 2,
     "dalle.ranking": 2,
     "dalle.text": 2,
