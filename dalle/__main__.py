@@ -130,7 +130,8 @@ def inspect(chosen: argparse.Namespace) -> None:
     print(" · ".join(filter(None, (found.title, found.family, found.version))))
     for part, numbers in found.sizes.items():
         print(f"\n{part}")
-        _print_table([{"": "  " + name, " ": value} for name, value in numbers.items()])
+        for name, value in numbers.items():
+            print(f"  {name:12}{_cell(value)}")
     print()
     _print_table([asdict(file) for file in found.files])
     print("\nmissing: " + (", ".join(found.missing) or "nothing"))

@@ -14,6 +14,7 @@ import io
 import math
 import mmap
 import pickletools
+import weakref
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +29,8 @@ from dalle.errors import CheckpointError
 
 MAX_PICKLE = 64 << 20  # bytes; that of a model with 12 billion weights is far below one million
 MAX_STEPS = 2_000_000  # instructions of a pickle; the same model with its optimizer needs some 100,000
-MAX_DEPTH = 20  # modules within modules
+MAX_MODULES = 10_000
+_MAPPED: weakref.WeakKeyDictionary[mmap.mmap, int] = weakref.WeakKeyDictionary()  # files in use, and where they begin
 _LEGACY_MAGIC, _LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 _ZIP_START = b"PK\x03\x04"
 _ZIP_HEADER = 30  # bytes of a local header before the name
@@ -96,18 +98,36 @@ def peek(path: Path) -> Any:
         return None
 
 
-def state_dict(module: Shell, prefix: str = "") -> dict[str, Tensor]:
+def state_dict(module: Shell) -> dict[str, Tensor]:
     """The parameters and buffers of a pickled module and those below it, by their dotted names.
 
-    Raises CheckpointError where it is no module.
+    Raises CheckpointError where it is no module, or one inside itself.
     """
-    if not isinstance(module, Shell) or not isinstance(module.state, dict) or prefix.count(".") > MAX_DEPTH:
-        raise CheckpointError("A pickled module has no attributes, or is inside itself.")
-    own = {**module.state.get("_parameters", {}), **module.state.get("_buffers", {})}
-    tensors = {prefix + name: tensor for name, tensor in own.items() if tensor is not None}
-    for name, child in module.state.get("_modules", {}).items():
-        tensors |= state_dict(child, f"{prefix}{name}.")
-    return tensors
+    tensors: dict[str, Tensor] = {}
+    pending: list[tuple[str, Any]] = [("", module)]
+    for _ in range(MAX_MODULES):
+        if not pending:
+            return tensors
+        prefix, part = pending.pop()
+        state = part.state if isinstance(part, Shell) and isinstance(part.state, dict) else {}
+        match [state.get(kind) for kind in ("_parameters", "_buffers", "_modules")]:
+            case [dict() as parameters, dict() as buffers, dict() as modules]:
+                tensors |= {f"{prefix}{name}": t for name, t in {**parameters, **buffers}.items() if t is not None}
+                pending += [(f"{prefix}{name}.", child) for name, child in reversed(modules.items())]
+            case _:
+                raise CheckpointError("A pickled module lacks its parameters.")
+    raise CheckpointError("A pickled module is inside itself.")
+
+
+def release(tensor: Tensor) -> None:
+    """Let go of the memory that a tensor of a file took when it was read; it is read again if it is needed again."""
+    storage = tensor.untyped_storage()
+    for memory, base in list(_MAPPED.items()):
+        start, stop = storage.data_ptr() - base, storage.data_ptr() - base + storage.nbytes()
+        if start >= 0 and stop <= len(memory) and hasattr(mmap, "MADV_DONTNEED"):
+            first, last = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE, stop // mmap.PAGESIZE * mmap.PAGESIZE
+            if first < last:
+                memory.madvise(mmap.MADV_DONTNEED, first, last - first)
 
 
 def _read(path: Path, shells: tuple[str, ...], verify: bool) -> Any:
@@ -116,6 +136,7 @@ def _read(path: Path, shells: tuple[str, ...], verify: bool) -> Any:
             memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         except ValueError:
             raise CheckpointError(f"{path.name} is empty.") from None
+    _MAPPED[memory] = torch.frombuffer(memory, dtype=torch.uint8, count=1).data_ptr()
     if memory[:4] != _ZIP_START and memory[:1] != b"\x80":
         raise CheckpointError(
             f"{path.name} holds no weights of torch.save. Was the download cut short, or a web page saved in its place?"
@@ -147,7 +168,7 @@ def _unzip(path: Path, memory: mmap.mmap, shells: tuple[str, ...], verify: bool)
         start = entry.header_offset + _ZIP_HEADER + sum(int.from_bytes(header[i : i + 2], "little") for i in (26, 28))
         if entry.compress_type or header[:4] != _ZIP_START or start + entry.file_size > len(memory):
             raise _Refused(f"is damaged: its entry {name} is not where the table of contents says.")
-        if verify and zlib.crc32(memoryview(memory)[start : start + entry.file_size]) != entry.CRC:
+        if verify and _checksum(path, start, entry.file_size) != entry.CRC:
             raise _Refused(f"is damaged: the checksum of its entry {name} is wrong.")
         return start, entry.file_size
 
@@ -165,6 +186,16 @@ def _unzip(path: Path, memory: mmap.mmap, shells: tuple[str, ...], verify: bool)
     if size > MAX_PICKLE:
         raise _Refused("holds too large a pickle to be a checkpoint.")
     return _Machine(shells, storage).run(io.BytesIO(memory[start : start + size]))
+
+
+def _checksum(path: Path, start: int, size: int) -> int:
+    """Of a part of a file, which is read past the mapping: it need not stay in memory."""
+    value = 0
+    with path.open("rb") as file:
+        file.seek(start)
+        while size > 0 and (chunk := file.read(min(size, 1 << 20))):
+            value, size = zlib.crc32(chunk, value), size - len(chunk)
+    return value
 
 
 def _unroll(_: Path, memory: mmap.mmap, shells: tuple[str, ...], verify: bool) -> Any:

@@ -192,6 +192,14 @@ def test_a_memo_at_a_far_index_makes_no_table(tmp_path):
     assert torchfile.read(repacked(saved([], tmp_path / "good.pt"), tmp_path / "far.pt", pickled)) == []
 
 
+def test_released_memory_is_read_again(tmp_path):
+    weights = {"large": torch.randn(300, 100), "small": torch.ones(2)}
+    ours = torchfile.read(saved(weights, tmp_path / "some.pt"))
+    for tensor in (*ours.values(), torch.ones(5)):
+        torchfile.release(tensor)
+    assert_same(ours, weights)
+
+
 def test_a_module_inside_itself(tmp_path):
     module = nn.Sequential(nn.ReLU())
     module._modules["self"] = module

@@ -21,6 +21,7 @@ from dalle.errors import CheckpointError, PromptError
 from dalle.families import Parts
 from dalle.nn.transformer import Transformer, TransformerConfig
 from dalle.nn.vqgan import VQGAN, VQGANConfig
+from dalle.text import valid
 
 OPTIONS = SamplingOptions(top_k=256)  # as the authors draw
 PAD, UNKNOWN = "[PAD]", "[UNK]"
@@ -171,7 +172,7 @@ def _stage2(
         heads=sizes.n_heads,
         mlp="quick_gelu" if sizes.gelu_use_approx else "gelu",
     )
-    folded = _fold({name: tensor.to(dtype) for name, tensor in tensors.items()}, net, sizes, where)
+    folded = _fold(dict(tensors), net, sizes, where, dtype)
     return checkpoint.build(lambda: Transformer(net), folded, where, device, dtype)
 
 
@@ -182,16 +183,20 @@ def _classes(stated: Stage2, tensors: Mapping[str, Tensor]) -> int | None:
     return 1 if "sos" in tensors else None
 
 
-def _fold(tensors: dict[str, Tensor], net: TransformerConfig, sizes: Stage2Sizes, where: str) -> dict[str, Tensor]:
+def _fold(
+    tensors: dict[str, Tensor], net: TransformerConfig, sizes: Stage2Sizes, where: str, dtype: torch.dtype
+) -> dict[str, Tensor]:
     """Stage 2 with the names of our net: two tables of positions become one, as do queries, keys and values.
 
     Takes what it uses out of `tensors`; what is left then keeps its name, and no net knows it.
     """
-    width, hidden, like = net.width, 4 * net.width, next(iter(tensors.values()))
+    width, hidden = net.width, 4 * net.width
 
     def take(name: str, *shape: int, there: bool = True) -> Tensor:
         """A tensor of that shape; zeros where the model was made without it."""
-        return checkpoint.take(tensors, name, shape, where) if there else like.new_zeros(shape)
+        if not there:
+            return torch.zeros(shape, dtype=dtype)
+        return checkpoint.cast(checkpoint.take(tensors, name, shape, where), dtype)
 
     if net.text_len == 1:
         one = "sos" in tensors
@@ -207,9 +212,9 @@ def _fold(tensors: dict[str, Tensor], net: TransformerConfig, sizes: Stage2Sizes
         "norm.weight": take("ln_f.weight", width),
         "norm.bias": take("ln_f.bias", width),
         "text_head.weight": take("head_txt.weight", net.text_vocab, width, there=sentences and sizes.use_head_txt),
-        "text_head.bias": like.new_zeros(net.text_vocab),
+        "text_head.bias": torch.zeros(net.text_vocab),
         "image_head.weight": take("head_img.weight" if sentences else "head.weight", net.image_vocab, width),
-        "image_head.bias": like.new_zeros(net.image_vocab),
+        "image_head.bias": torch.zeros(net.image_vocab),
     }
     for layer in range(net.depth):
         ours, theirs = f"layers.{layer}.", f"blocks.{layer}."
@@ -273,7 +278,7 @@ class CharBpe:
         return any(character.isalnum() for piece in known for character in piece.removesuffix("</w>"))
 
     def _encoded(self, prompt: str) -> Any:
-        return self._bpe.encode(prompt.encode("utf-8", "replace").decode("utf-8"))
+        return self._bpe.encode(valid(prompt))
 
 
 class ClassNumbers:
