@@ -15,6 +15,7 @@ from dalle.errors import CheckpointError, ModelError, SettingError, UnknownModel
 from dalle.families import Family, Parts, families
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
+CLIP = "CLIP"  # the one part that is not needed to draw
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -55,7 +56,8 @@ def load(name: str, device: torch.device, dtype: torch.dtype = torch.float32) ->
     place = find(name)
     parts = family_of(place).load(place, device, dtype)
     if parts.text is None or parts.model is None or parts.images is None:
-        raise ModelError(f"'{place.name}' is not a whole model. It has no {' and no '.join(_missing(parts))}.")
+        lacks = [part for part in _missing(parts) if part != CLIP]
+        raise ModelError(f"'{place.name}' is not a whole model. It has no {' and no '.join(lacks)}.")
     stamp = checkpoint.fingerprint(parts.files)
     if dtype != torch.float32:  # other pictures
         stamp = f"{stamp}-{str(dtype).removeprefix('torch.')}"
@@ -116,12 +118,12 @@ def _config(part: Any) -> dict[str, Any]:
 
 
 def _missing(parts: Parts) -> tuple[str, ...]:
-    """The parts that are not there, CLIP last, which is not needed to draw."""
+    """The parts that are not there."""
     there = {
         "transformer": parts.model,
         "text tokenizer": parts.text,
         "image tokenizer": parts.images,
-        "CLIP": parts.ranker,
+        CLIP: parts.ranker,
     }
     return tuple(name for name, part in there.items() if part is None)
 
@@ -135,6 +137,8 @@ def family_of(place: Path) -> Family:
         torchfile.read(file, torchfile.ANY)  # says what is wrong with it, where something is
     for file in checkpoint.find(place, flaxfile.SUFFIX):
         flaxfile.read(file)
+    if place.suffix in (".gz", ".tar", ".tgz", ".zip"):
+        raise CheckpointError(f"'{place.name}' is an archive: please unpack it and name the folder.")
     raise CheckpointError(f"'{place.name}' holds no model that this program knows.")
 
 

@@ -77,6 +77,9 @@ def test_parts_that_do_not_belong_together_are_refused(folder: Path, file: str, 
 def test_what_is_no_model_is_refused(tmp_path: Path):
     with pytest.raises(CheckpointError, match=f"'{tmp_path.name}' holds no model"):
         models.load(str(tmp_path), CPU)
+    (tmp_path / "1.3B.tar.gz").write_bytes(b"")
+    with pytest.raises(CheckpointError, match="please unpack it"):
+        models.load(str(tmp_path / "1.3B.tar.gz"), CPU)
     with pytest.raises(UnknownModelError, match=r"called 'birds'.* emoji"):
         models.load(str(tmp_path / "birds"), CPU)
 

@@ -165,7 +165,7 @@ def test_inspection(place):
 def test_missing_parts_are_named(place):
     shutil.rmtree(place / "tokenizer")
     (place / "stage1_last.ckpt").unlink()
-    with pytest.raises(ModelError, match="no text tokenizer and no image tokenizer"):
+    with pytest.raises(ModelError, match=r"no text tokenizer and no image tokenizer\."):
         models.load(str(place), CPU)
 
 
