@@ -124,7 +124,7 @@ def train_transformer(
     run = Run("transformer", out, recipe.steps, minutes, {"net": net, "average": average.net, "optimizer": optimizers})
     average.updates = run.step
     batches = Batches(corpus, text, recipe)
-    forward = torch.compile(net.forward) if recipe.compiled else net.forward
+    forward: Any = torch.compile(net.forward) if recipe.compiled else net.forward
     for step in run:
         captions, tokens = (part.to(device) for part in batches[step])
         with autocast(device, recipe.precision):
