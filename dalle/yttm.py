@@ -30,6 +30,9 @@ class Yttm:
         """`rules` map two ids to the rank of their rule and the id that they merge into."""
         self._characters = characters
         self._rules = rules
+        self._spelled = {index: character for character, index in characters.items()}
+        for (x, y), (_, z) in sorted(rules.items(), key=lambda rule: rule[1]):
+            self._spelled[z] = self._spelled.get(x, "") + self._spelled.get(y, "")
         self.size = len(characters) + len(rules) + 4
 
     @classmethod
@@ -60,6 +63,10 @@ class Yttm:
     def encode(self, text: str) -> list[int]:
         """Ids of all words; a run of characters that the table lacks is one `UNKNOWN`."""
         return [index for word in _SPACES.split(text) if word for index in self._word(_MARK + word)]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The words that ids spell; special tokens spell nothing."""
+        return "".join(self._spelled.get(index, "") for index in ids).replace(_MARK, " ").strip()
 
     def knows(self, character: str) -> bool:
         return character in self._characters

@@ -405,3 +405,15 @@ def test_pictures_and_scores_from_python(place):
         model.generate_images(text, img=pictures, num_init_img_tokens=16)
     assert torch.isfinite(model(text, pictures, return_loss=True, null_cond_prob=0.5))
     assert model.decode(model.tokenize("a blue bird")) == ["a blue bird"]
+
+
+def test_pieces_of_other_files(tmp_path):
+    """YouTokenToMe's: three characters, one rule. BERT's: a word and its ending."""
+    assert captions.find(tmp_path, 330) is None
+    (tmp_path / "bpe.model").write_text("3 1\n9601 4\n97 5\n98 6\n5 6 7\n1 0 2 3\n")
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\nbird\n##s\n猫\n", encoding="utf-8")
+    pieces, files = captions.find(tmp_path, 8)
+    assert (pieces.encode("ab b"), [file.name for file in files]) == ([4, 7, 4, 6], ["bpe.model"])
+    assert pieces.decode([4, 7, 4, 6, 0, 0]) == "ab b"
+    pieces, files = captions.find(tmp_path, 5)
+    assert (pieces.encode("Birds猫猫"), [file.name for file in files]) == ([2, 3, 4, 4], ["vocab.txt"])

@@ -31,6 +31,9 @@ LAYOUTS = {  # files below tests/golden that make a place, and what they are cal
         "openai_dvae/dvae_hid8_legacy_encoder.pkl": "encoder.pkl",
         "openai_dvae/dvae_hid8_legacy_decoder.pkl": "decoder.pkl",
     },
+    "dalle_pytorch": {
+        "dalle_pytorch/v166_openai_dvae.pt": "dalle.pt",
+    },
     "mindalle": {
         "mindalle/small_stage2/stage2_last.ckpt": "stage2_last.ckpt",
         "mindalle/small_stage2/config.yaml": "config.yaml",
@@ -72,9 +75,10 @@ def rewritten(path: Path, change: Callable[[dict[str, Tensor]], None]) -> None:
     content = torchfile.read(path, torchfile.ANY)
     if isinstance(content, torchfile.Shell):
         content = torchfile.state_dict(content)
-    tensors = {name: tensor.clone() for name, tensor in content.get("state_dict", content).items()}
+    inner = next((name for name in ("state_dict", "weights") if name in content), None)
+    tensors = {name: tensor.clone() for name, tensor in (content[inner] if inner else content).items()}
     change(tensors)
-    torch.save({"state_dict": tensors} if "state_dict" in content else tensors, path)
+    torch.save(content | {inner: tensors} if inner else tensors, path)
 
 
 def rename(path: Path, dice: random.Random) -> None:

@@ -1,7 +1,8 @@
 """Captions for these models: the pieces of one of their text tokenizers, then paddings, behind a first token.
 
-The pieces are those of CLIP, of a `tokenizers` JSON file or of a BERT vocabulary; a checkpoint does not say which, so
-the file beside it with as many pieces as the model was made for is taken. No special tokens surround a caption.
+The pieces are those of CLIP, of a file of `tokenizers` or YouTokenToMe, or of a BERT vocabulary. A checkpoint does not
+say which, so the file beside it with as many pieces as the model was made for is taken. No special tokens surround a
+caption.
 Letters: B captions, T caption tokens.
 """
 
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from dalle.nn.transformer import TransformerConfig
 from dalle.ranking import open_clip
+from dalle.yttm import Yttm
 
 CLIP_SIZE = 49408  # pieces of CLIP's vocabulary
 CLIP_MARKS = {"<|startoftext|>": "<start_of_text>", "<|endoftext|>": "<end_of_text>"}  # theirs, the library's
@@ -127,12 +129,14 @@ def find(folder: Path, size: int) -> tuple[Pieces, tuple[Path, ...]] | None:
     return found[path], (path,)
 
 
-def _read(path: Path) -> FilePieces | None:
-    """The pieces of a file of `tokenizers`, or of a list of word pieces; None where it is neither."""
+def _read(path: Path) -> Pieces | None:
+    """The pieces of a file of `tokenizers` or YouTokenToMe, or of a list of word pieces; None where it is none."""
     try:
         if path.suffix == ".json":
             text = path.read_text(encoding="utf-8")
             return FilePieces(Tokenizer.from_str(text)) if "model" in json.loads(text) else None
+        if path.suffix == ".model":
+            return Yttm.load(path)
         if path.name == "vocab.txt":
             return FilePieces(_bert(path.read_text(encoding="utf-8").splitlines()))
     except Exception:  # the library raises bare Exception for any text that is no tokenizer

@@ -88,7 +88,7 @@ def _checked(hparams: Any, where: str) -> dict[str, Any]:
             raise CheckpointError(f"{where}: the hyper-parameter {name} should be a positive number of common size.")
     types = values["attn_types"] or ("full",)
     types = (types,) if isinstance(types, str) else types
-    if not isinstance(types, list | tuple) or {*types} - {*PATTERNS, "conv_like"}:
+    if not isinstance(types, list | tuple) or any(kind not in (*PATTERNS, "conv_like") for kind in types):
         raise CheckpointError(f"{where}: the hyper-parameter attn_types names an attention that is not known.")
     values["attn_types"] = tuple(types)
     weight = values["loss_img_weight"]
