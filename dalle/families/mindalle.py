@@ -179,7 +179,7 @@ def _stage2(
 def _classes(stated: Stage2, tensors: Mapping[str, Tensor]) -> int | None:
     """How many start vectors there are; None in a model that reads sentences."""
     if "sos.weight" in tensors:
-        return stated.hparams.n_classes or len(tensors["sos.weight"])
+        return stated.hparams.n_classes or next(iter(tensors["sos.weight"].shape), 0)
     return 1 if "sos" in tensors else None
 
 

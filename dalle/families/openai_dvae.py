@@ -94,7 +94,7 @@ def _name(theirs: str) -> str:
     """`blocks.group_2.block_1.res_path.conv_3.w` -> `groups.1.0.convs.2.weight`."""
     name = theirs.removeprefix("blocks.")
     name = re.sub(r"^group_([1-4])\.(?:group\.)?", lambda at: f"groups.{int(at[1]) - 1}.", name)
-    name = re.sub(r"\bblock_(\d+)\.", lambda at: f"{int(at[1]) - 1}.", name)
+    name = re.sub(r"\bblock_(\d{1,4})\.", lambda at: f"{int(at[1]) - 1}.", name)
     name = re.sub(r"\bres_path\.(?:path\.)?conv_([1-4])\.", lambda at: f"convs.{int(at[1]) - 1}.", name)
     name = name.replace("id_path.", "identity.").replace("output.conv.", "output.")
     return re.sub(r"\.w$", ".weight", re.sub(r"\.b$", ".bias", name))

@@ -177,6 +177,7 @@ def test_missing_parts_are_named(place):
         ({"blocks.0.mlp.0.bias": torch.ones(96)}, r"stage2_last\.ckpt holds a tensor .* blocks\.0\.mlp\.0\.bias\."),
         ({"ln_f.bias": torch.ones(3)}, r"stage2_last\.ckpt: ln_f\.bias has the shape \(3,\) instead of \(24,\)\."),
         ({"sos": torch.ones(1, 1, 24)}, r"stage2_last\.ckpt"),
+        ({"sos.weight": torch.ones(())}, r"stage2_last\.ckpt: sos\.weight has the shape"),
     ],
 )
 def test_weights_that_do_not_fit_are_named(place, change, sentence):

@@ -79,8 +79,12 @@ def test_an_encoder_with_other_names(name, tmp_path):
 
 
 def test_other_weights_are_not_taken_for_it(tmp_path):
-    torch.save({"state_dict": {"input.weight": torch.ones(2)}}, tmp_path / "model.pt")
-    assert not openai_dvae.detect(tmp_path)
+    for content in (
+        {"state_dict": {"input.weight": torch.ones(2)}},
+        {f"blocks.group_1.block_{'9' * 5000}.w": torch.ones(2)},
+    ):
+        torch.save(content, tmp_path / "model.pt")
+        assert not openai_dvae.detect(tmp_path)
     assert not openai_dvae.detect(tmp_path / "nothing")
 
 
