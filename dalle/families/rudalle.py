@@ -8,7 +8,7 @@ under the names of the authors' constructor. See `Stated`.
 
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -109,19 +109,20 @@ def load(place: Path, device: torch.device, dtype: torch.dtype = torch.float32) 
     """The parts that are there. Raises CheckpointError."""
     found = _sorted(place)
     tokenizers = {path: Yttm.load(path) for path in checkpoint.find(place, ".model")}
+    of_clip = {path for path in tokenizers if "CLIP" in found and path.parent == found["CLIP"].parent}
     model = images = ranker = text = None
     version, files = "", list(found.values())
     if "transformer" in found:
         model, version = _decoder(found["transformer"], device, dtype)
         files += [path for path in [found["transformer"].with_name("config.json")] if path.is_file()]
-        text, more = _text(tokenizers, model.config, found.get("CLIP"))
+        text, more = _text({path: bpe for path, bpe in tokenizers.items() if path not in of_clip}, model.config)
         files += more
     if "VQGAN" in found:
         images = _images(found["VQGAN"], model.config.grid[0] if model else SIDE, device)
         if model and images.vocab != model.config.image_vocab:
             raise CheckpointError(f"{found['VQGAN'].name} is not the one that the transformer was trained with.")
     if "CLIP" in found:
-        ranker = _ranker(found["CLIP"], tokenizers, device)
+        ranker = _ranker(found["CLIP"], [tokenizers[path] for path in of_clip], device)
     return Parts(text, model, images, ranker, "ruDALL-E", OPTIONS, tuple(files), version)
 
 
@@ -283,16 +284,14 @@ def _table(tensors: Mapping[str, Tensor], name: str, where: str) -> tuple[int, i
     return rows, width
 
 
-def _text(
-    tokenizers: Mapping[Path, Yttm], sizes: TransformerConfig, clip: Path | None
-) -> tuple[YttmTokenizer | None, list[Path]]:
+def _text(tokenizers: Mapping[Path, Yttm], sizes: TransformerConfig) -> tuple[YttmTokenizer | None, list[Path]]:
     """What reads prompts, and its file: the tokenizer that has as many tokens as the transformer knows."""
     length = sizes.pattern_start or sizes.text_len
     for path, bpe in tokenizers.items():
         if bpe.size + length == sizes.text_vocab:
             return YttmTokenizer(bpe, length, begins=1 + sizes.text_len - length), [path]
-    if others := [path for path in tokenizers if clip is None or path.parent != clip.parent]:
-        raise CheckpointError(f"{others[0].name} is not the tokenizer that the transformer was trained with.")
+    if tokenizers:
+        raise CheckpointError(f"{next(iter(tokenizers)).name} is not what the transformer was trained with.")
     return None, []
 
 
@@ -324,12 +323,12 @@ def _unwrapped(tensors: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
     }
 
 
-def _ranker(path: Path, tokenizers: Mapping[Path, Yttm], device: torch.device) -> ClipRanker:
+def _ranker(path: Path, tokenizers: Sequence[Yttm], device: torch.device) -> ClipRanker:
     """ruCLIP: OpenAI's CLIP, but for the tokenizer and the token that stands for a whole sentence."""
     sizes = config.load(ClipSizes, path.with_name("config.json"))
-    bpe = next((bpe for place, bpe in tokenizers.items() if place.parent == path.parent), None)
-    if bpe is None or bpe.size != sizes.vocab_size:
+    if len(tokenizers) != 1 or tokenizers[0].size > sizes.vocab_size:
         raise CheckpointError(f"{path.name} ranks with a tokenizer of its own: put its bpe.model beside it.")
+    (bpe,) = tokenizers
     tensors = _tensors(path)
     patches = (sizes.image_resolution // max(sizes.vision_patch_size, 1)) ** 2
     shapes = {
