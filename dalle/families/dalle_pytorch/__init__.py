@@ -48,8 +48,10 @@ def load(place: Path, device: torch.device, dtype: torch.dtype = torch.float32) 
             "Gather them into one float32 file first, and store that under the key weights."
         )
     tensors = checkpoint.named(content["weights"], path.name)
+    if device.type == "meta":  # folding costs nothing then
+        tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
     own = {name: tensor for name, tensor in tensors.items() if not name.startswith("vae.")}
-    folded = layout.fold(own, content["hparams"], content.get("version"), path.name)
+    folded = layout.fold(own, content["hparams"], content.get("version"), path.name, dtype)
     config = folded.config
     frozen = {name.removeprefix("vae."): tensor for name, tensor in tensors.items() if name.startswith("vae.")}
     tokenizer = images.build(frozen, config.grid[0], path.name, device) if frozen else None

@@ -20,8 +20,9 @@ MOST_WRAPPERS = 6
 class Tensors:
     """Tensors that are taken one by one, each with the shape that it must have; at the end none may be left."""
 
-    def __init__(self, tensors: Mapping[str, Tensor], where: str):
+    def __init__(self, tensors: Mapping[str, Tensor], where: str, dtype: torch.dtype = torch.float32):
         self.where = where
+        self.dtype = dtype  # of what is made of them
         self._left = dict(tensors)
 
     def __contains__(self, name: str) -> bool:
@@ -121,4 +122,4 @@ def _norms(there: Tensors, prefix: str, out: dict[str, Tensor], name: str, last:
             target = f"{name}_post_norm.{part}"
             out[target] = there.take(f"{prefix}norm_out.{part}", width)
         if scale is not None:
-            out[target] = torch.einsum("d...,d->d...", out[target].float(), scale)
+            out[target] = torch.einsum("d...,d->d...", out[target].float(), scale).to(there.dtype)

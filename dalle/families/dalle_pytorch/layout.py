@@ -71,9 +71,14 @@ class Folded:
     pieces: int  # of its text tokenizer
 
 
-def fold(tensors: Mapping[str, Tensor], hparams: Any, version: Any, where: str) -> Folded:
-    """The transformer among the tensors of a checkpoint (no "vae." ones). Raises CheckpointError naming the key."""
-    return _Reader(Tensors(tensors, where), _checked(hparams, where), str(version or "")).read()
+def fold(
+    tensors: Mapping[str, Tensor], hparams: Any, version: Any, where: str, dtype: torch.dtype = torch.float32
+) -> Folded:
+    """The transformer among the tensors of a checkpoint (no "vae." ones); `dtype` is that of products of weights.
+
+    Raises CheckpointError naming the key.
+    """
+    return _Reader(Tensors(tensors, where, dtype), _checked(hparams, where), str(version or "")).read()
 
 
 def _checked(hparams: Any, where: str) -> dict[str, Any]:
