@@ -26,7 +26,9 @@ from dalle.families.dalle_mini.captions import AsciiTokenizer, CaptionTokenizer,
 from dalle.nn.vqgan import VQGAN, VQGANConfig
 
 CPU = torch.device("cpu")
-GOLDEN = Path(os.environ.get("DALLE_GOLDEN") or Path(__file__).parents[1] / "golden") / "dalle_mini"
+OWN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(os.environ.get("DALLE_GOLDEN") or OWN) / "dalle_mini"
+SMALL, TEXT = OWN / "dalle_mini/small", OWN / "dalle_mini/text"
 MODELS = sorted(path.parent for path in GOLDEN.glob("*/pretrained"))
 LAYOUTS = [(folder, "pretrained") for folder in MODELS]
 LAYOUTS += [(path.parents[1], path.parent.name) for path in sorted(GOLDEN.glob("*/flax*/flax_model.msgpack"))]
@@ -52,9 +54,10 @@ def place(folder: Path, layout: str, at: Path, **told: int) -> Path:
     """A model as a person would keep it; PyTorch's with a `config.json` that tells the heads."""
     shutil.copytree(folder / layout, at, dirs_exist_ok=True, copy_function=shutil.copyfile)
     if layout == "pretrained":
-        sizes = json.loads((folder / "config.json").read_text())["model"]
+        about = json.loads((folder / "config.json").read_text())
+        start = {"decoder_start_token_id": about["bos"]} if "bos" in about else {}
         (weights,) = at.glob("*/encoder.pt")
-        weights.with_name("config.json").write_text(json.dumps(sizes | told))
+        weights.with_name("config.json").write_text(json.dumps(about["model"] | start | told))
     return at
 
 
@@ -67,7 +70,7 @@ def case(request, tmp_path):
 @pytest.fixture
 def small(tmp_path) -> Path:
     """PyTorch's layout of the smallest model, without a VQGAN."""
-    return place(GOLDEN / "small", "pretrained", tmp_path / "model")
+    return place(SMALL, "pretrained", tmp_path / "model")
 
 
 @pytest.fixture(params=MODELS, ids=lambda folder: folder.name)
@@ -202,7 +205,7 @@ def test_sentences_that_no_fixture_has():
     assert normalizer("<person>, and <PERSON> dance with <person>") == " people dance with a person"
     assert normalizer("#HashTags stay whole") == " hashtags stay whole"
     assert normalizer("\ud83d lone") == normalizer("\ud83d lone")  # half a character, from broken JSON
-    tokenizer = CaptionTokenizer(read_bpe(TEXTS[0] / "vocab.json", TEXTS[0] / "merges.txt", 685), 8, normalizer)
+    tokenizer = CaptionTokenizer(read_bpe(TEXT / "vocab.json", TEXT / "merges.txt", 685), 8, normalizer)
     assert tokenizer.readable("аа") and not tokenizer.readable("?!") and not tokenizer.readable("")
     long = "a cat and a cat and a cat"
     assert tokenizer.count(long) > 8 and tokenizer.encode(long)[-1] == 2
@@ -329,7 +332,7 @@ def rewrite(path: Path, change) -> None:
 
 @pytest.mark.parametrize("layout", ["flax_scanned_fp32", "flax_unscanned_fp16"])
 def test_a_wrong_tensor_of_a_flax_file_is_named(layout, tmp_path):
-    path = place(GOLDEN / "small", layout, tmp_path / "place") / "flax_model.msgpack"
+    path = place(SMALL, layout, tmp_path / "place") / "flax_model.msgpack"
     whole = path.read_bytes()
     names = sorted(flaxfile.read(path))
     assert len(names) > 30
