@@ -137,6 +137,17 @@ def inspect(chosen: argparse.Namespace) -> None:
     print("\nmissing: " + (", ".join(found.missing) or "nothing"))
 
 
+def convert(chosen: argparse.Namespace) -> None:
+    """Write a model of any family in this program's own layout: JSON and safetensors."""
+    from dalle.models import convert as write
+    from dalle.models import pick_dtype
+
+    left_out = write(chosen.model, chosen.out, pick_dtype(chosen.dtype))
+    print(chosen.out)
+    if left_out:
+        print(f"left out: {', '.join(left_out)}")
+
+
 def _request(chosen: argparse.Namespace, bundle: Bundle) -> Request:
     from dalle.contracts import Request
     from dalle.images import read_picture
@@ -239,6 +250,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_evaluate(command(evaluate))
     _add_reconstruct(command(reconstruct))
     _add_inspect(command(inspect))
+    _add_convert(command(convert))
     return parser
 
 
@@ -291,6 +303,12 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
 def _add_inspect(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="a file, a folder, or a name from the list of models")
     parser.add_argument("--json", action="store_true", help="for machines")
+
+
+def _add_convert(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="a file, a folder, or a name from the list of models")
+    parser.add_argument("out", type=Path, help="the folder to write; it then serves as --model")
+    parser.add_argument("--dtype", default="float32", help="of the transformer: float32, bfloat16, float16")
 
 
 def _add_reconstruct(parser: argparse.ArgumentParser) -> None:

@@ -58,19 +58,27 @@ def read_tensors(directory: Path, stem: str) -> dict[str, Tensor]:
     return tensors
 
 
-def write_tensors(tensors: Mapping[str, Tensor], directory: Path, stem: str, dtype: torch.dtype) -> None:
-    """Write one net's tensors as `dtype`, in shards that any host takes; replaces what was there."""
+def write_tensors(
+    tensors: Mapping[str, Tensor], directory: Path, stem: str, dtype: torch.dtype, limit: int | None = None
+) -> None:
+    """Write one net's tensors as `dtype`, masks as they are; replaces what was there.
+
+    Shards are of at most `limit` bytes; without one they are of a size that any host takes. A tensor with two names
+    is written twice.
+    """
     for old in [directory / f"{stem}.safetensors", *_row(directory, stem)]:
         old.unlink(missing_ok=True)
     parts: list[dict[str, Tensor]] = [{}]
-    size = 0
+    size, written = 0, set()
     for name, tensor in tensors.items():
-        tensor = tensor.detach().cpu().to(dtype).contiguous()
-        if parts[-1] and size + tensor.nbytes > SHARD_BYTES:
+        tensor = tensor.detach().cpu().to(dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
+        if parts[-1] and size + tensor.nbytes > (limit or SHARD_BYTES):
             parts.append({})
             size = 0
-        parts[-1][name] = tensor
+        memory = tensor.untyped_storage().data_ptr()
+        parts[-1][name] = tensor.clone() if memory in written else tensor
         size += tensor.nbytes
+        written.add(memory)
     count = len(parts)
     for i, part in enumerate(parts, start=1):
         name = stem if count == 1 else f"{stem}-{i:05}-of-{count:05}"

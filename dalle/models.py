@@ -12,7 +12,7 @@ from dalle import checkpoint, flaxfile, torchfile
 from dalle.checkpoint import TORCH_SUFFIXES, Contents
 from dalle.contracts import Bundle, ImageTokenizer
 from dalle.errors import CheckpointError, ModelError, SettingError, UnknownModelError
-from dalle.families import Family, Parts, families
+from dalle.families import Family, Parts, families, native
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 CLIP = "CLIP"  # the one part that is not needed to draw
@@ -72,6 +72,21 @@ def load_images(name: str, device: torch.device) -> ImageTokenizer:
     if images is None:
         raise ModelError(f"'{place.name}' has no image tokenizer.")
     return images
+
+
+def convert(name: str, out: Path, dtype: torch.dtype = torch.float32) -> tuple[str, ...]:
+    """Write a model of any family in our own layout, its transformer's weights as `dtype`.
+
+    Returns what could not be written and is left out. Raises ModelError.
+    """
+    place = find(name)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise SettingError(f"'{out.name}' is there already. Choose an empty folder, or one that is yet to be made.")
+    parts = family_of(place).load(place, torch.device("cpu"), dtype)
+    out.mkdir(parents=True, exist_ok=True)
+    native.save(parts, place, out, dtype)
+    written = family_of(out).load(out, torch.device("meta"))
+    return tuple(part for part in _missing(written) if part not in _missing(parts))
 
 
 @dataclass(frozen=True)

@@ -125,6 +125,7 @@ class CaptionTokenizer:
 
     def __init__(self, bpe: models.BPE, length: int, normalizer: Normalizer | None) -> None:
         self.length = length  # T
+        self.normalizes = normalizer is not None
         self._bpe = Tokenizer(bpe)
         self._bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         self._clean: Callable[[str], str] = lru_cache(maxsize=64)(normalizer) if normalizer else str
