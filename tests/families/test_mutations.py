@@ -4,6 +4,7 @@
 """
 
 import os
+import pickle
 import random
 import resource
 import shutil
@@ -11,17 +12,19 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import flaxwriter
 import pytest
 import torch
 from torch import Tensor
 
-from dalle import models, torchfile
+from dalle import flaxfile, models, torchfile
 from dalle.errors import DalleError
 
 CPU = torch.device("cpu")
 GOLDEN = Path(__file__).parents[1] / "golden"
 COUNT = int(os.environ.get("DALLE_MUTATIONS", "20"))
-WEIGHTS = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
+WEIGHTS = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".msgpack")
+HALVES = "dalle_mini/small/pretrained/dalle_bart_mini"
 LAYOUTS = {  # files below tests/golden that make a place, and what they are called there
     "openai_dvae, zip": {
         "openai_dvae/dvae_hid4_blk1_zip_encoder.pkl": "encoder.pkl",
@@ -33,6 +36,19 @@ LAYOUTS = {  # files below tests/golden that make a place, and what they are cal
     },
     "dalle_pytorch": {
         "dalle_pytorch/v166_openai_dvae.pt": "dalle.pt",
+    },
+    "rudalle": {
+        "rudalle/dalle_v2/pytorch_model_v2.bin": "pytorch_model_v2.bin",
+        "rudalle/dalle_v2/config.json": "config.json",
+    },
+    "dalle_mini": {
+        f"{HALVES}/encoder.pt": "encoder.pt",
+        f"{HALVES}/decoder.pt": "decoder.pt",
+        "dalle_mini/small/flax_unscanned_fp16/config.json": "config.json",
+    },
+    "dalle_mini, stream": {
+        "dalle_mini/small/flax_unscanned_fp16/flax_model.msgpack": "flax_model.msgpack",
+        "dalle_mini/small/flax_unscanned_fp16/config.json": "config.json",
     },
     "mindalle": {
         "mindalle/small_stage2/stage2_last.ckpt": "stage2_last.ckpt",
@@ -72,6 +88,12 @@ def cut(path: Path, dice: random.Random) -> None:
 
 def rewritten(path: Path, change: Callable[[dict[str, Tensor]], None]) -> None:
     """Change the tensors by their names; a whole module becomes a state dict."""
+    if path.suffix == ".msgpack":
+        tensors = {name: tensor.clone() for name, tensor in flaxfile.read(path).items()}
+        change(tensors)
+        pickled = {name: pickle.dumps(value) for name, value in tensors.items() if not isinstance(value, Tensor)}
+        flaxwriter.write(path, tensors | pickled)
+        return
     content = torchfile.read(path, torchfile.ANY)
     if isinstance(content, torchfile.Shell):
         content = torchfile.state_dict(content)
