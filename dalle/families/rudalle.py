@@ -191,7 +191,7 @@ def _sizes(tensors: Mapping[str, Tensor], stated: Stated, where: str) -> tuple[T
             f"The tensors of {where} do not tell how many heads its attention has: "
             "put a config.json with num_attention_heads beside it."
         )
-    version = stated.hf_version or _version(tensors, text_len, side, where)
+    version = stated.hf_version or _version(tensors, text_len, side)
     if version not in CONV:
         raise CheckpointError(f"config.json states hf_version {version[:20]!r}; known are v3 and v2.")
     old = version == "v2"
@@ -216,16 +216,11 @@ def _sizes(tensors: Mapping[str, Tensor], stated: Stated, where: str) -> tuple[T
     return sizes, version
 
 
-def _version(tensors: Mapping[str, Tensor], text_len: int, side: int, where: str) -> str:
+def _version(tensors: Mapping[str, Tensor], text_len: int, side: int) -> str:
     """Told by the mask of the last layer, where it is stored: the first version's window wraps around the grid."""
-    mask = tensors.get("transformer.conv_mask")
-    if mask is None:
-        return "v3"
-    size = text_len + side * side
-    if mask.shape != (size, size):
-        raise CheckpointError(f"{where}: transformer.conv_mask has the shape {tuple(mask.shape)}, not {(size, size)}.")
+    mask = tensors.get("transformer.conv_mask", torch.empty(0)).bool()
     seen = {version: visible(pattern, text_len, (side, side)) for version, pattern in CONV.items()}
-    return next((version for version in seen if torch.equal(mask.bool(), seen[version])), "v3")
+    return next((version for version in seen if torch.equal(mask, seen[version])), "v3")
 
 
 def _fold(tensors: dict[str, Tensor], sizes: TransformerConfig, where: str) -> dict[str, Tensor]:
@@ -238,8 +233,9 @@ def _fold(tensors: dict[str, Tensor], sizes: TransformerConfig, where: str) -> d
     def take(name: str, *shape: int) -> Tensor:
         return checkpoint.take(tensors, name, shape, where)
 
-    for mask in ("row", "col", "conv"):  # they are made anew
-        tensors.pop(f"transformer.{mask}_mask", None)
+    cells = sizes.image_len + (sizes.pattern_start or 0)
+    for mask in {"transformer.row_mask", "transformer.col_mask", "transformer.conv_mask"} & tensors.keys():
+        take(mask, cells, cells)  # they are made anew
     rows = take("image_row_embeddings.weight", side, width).float()
     columns = take("image_col_embeddings.weight", side, width).float()
     texts = take("text_pos_embeddings.weight", len(tensors["text_pos_embeddings.weight"]), width).float()
