@@ -68,7 +68,7 @@ def models(chosen: argparse.Namespace) -> None:
     if chosen.json:
         _print_json(cards)
     else:
-        shown = ("name", "title", "grid", "pixels", "languages", "available", "licence")
+        shown = ("name", "title", "grid", "pixels", "languages", "size", "available", "licence")
         _print_table([{name: card[name] for name in shown} for card in cards])
 
 
@@ -146,6 +146,13 @@ def convert(chosen: argparse.Namespace) -> None:
     print(chosen.out)
     if left_out:
         print(f"left out: {', '.join(left_out)}")
+
+
+def push(chosen: argparse.Namespace) -> None:
+    """Upload a model in this program's own layout to the Hugging Face Hub."""
+    from dalle.models import push as upload
+
+    print(upload(chosen.model, chosen.repository, chosen.private))
 
 
 def _request(chosen: argparse.Namespace, bundle: Bundle) -> Request:
@@ -251,11 +258,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_reconstruct(command(reconstruct))
     _add_inspect(command(inspect))
     _add_convert(command(convert))
+    _add_push(command(push))
     return parser
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", default="emoji", help="a name from the list of models, a file or a directory")
+    parser.add_argument("--model", default="emoji", help="a registered name, a path, or owner/name on the Hub")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
 
 
@@ -309,6 +317,12 @@ def _add_convert(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="a file, a folder, or a name from the list of models")
     parser.add_argument("out", type=Path, help="the folder to write; it then serves as --model")
     parser.add_argument("--dtype", default="float32", help="of the transformer: float32, bfloat16, float16")
+
+
+def _add_push(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="its folder, or a name from the list of models")
+    parser.add_argument("repository", help="owner/name; it is made where there is none")
+    parser.add_argument("--private", action="store_true", help="if it is made: for yourself only")
 
 
 def _add_reconstruct(parser: argparse.ArgumentParser) -> None:

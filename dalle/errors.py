@@ -8,7 +8,8 @@
     ├── ModelError            what a model is made of
     │   ├── UnknownModelError no model of that name or at that place
     │   ├── CheckpointError   a file that is damaged, incomplete, or not what it claims to be
-    │   └── DownloadError     a file that should come from the Hub and does not
+    │   ├── DownloadError     a file that should come from the Hub and does not
+    │   └── UploadError       a model that should go to the Hub and does not
     ├── DataError             training data that cannot be read
     │   └── WorldError        the procedural world lacks something it draws with
     └── TrainingError         a training run that cannot start or go on
@@ -49,6 +50,10 @@ class CheckpointError(ModelError):
 
 class DownloadError(ModelError):
     """A file could not be fetched from the Hub."""
+
+
+class UploadError(ModelError):
+    """A model could not be sent to the Hub."""
 
 
 class DataError(DalleError):

@@ -8,11 +8,12 @@ from typing import Any
 
 import torch
 
-from dalle import checkpoint, flaxfile, torchfile
+from dalle import checkpoint, config, flaxfile, hub, torchfile
 from dalle.checkpoint import TORCH_SUFFIXES, Contents
-from dalle.contracts import Bundle, ImageTokenizer
-from dalle.errors import CheckpointError, ModelError, SettingError, UnknownModelError
+from dalle.contracts import Bundle, ImageTokenizer, SamplingOptions
+from dalle.errors import CheckpointError, DownloadError, ModelError, SettingError, UnknownModelError
 from dalle.families import Family, Parts, families, native
+from dalle.hub import Source
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 CLIP = "CLIP"  # the one part that is not needed to draw
@@ -25,30 +26,41 @@ class ModelCard:
 
     name: str
     title: str
-    directory: str  # below assets/
-    languages: tuple[str, ...]
+    languages: tuple[str, ...]  # of prompts; none where it reads no prompts
     grid: tuple[int, int]
     pixels: int
     licence: str
     note: str = ""
+    size: str = ""  # of its files
+    memory: str = ""  # that its weights need
+    options: SamplingOptions | None = None  # the settings that its authors recommend; None: those that the files tell
+    directory: str = ""  # below assets/, of a model that comes with the program
+    sources: tuple[Source, ...] = ()  # of one that comes from the Hub
+    addresses: tuple[str, ...] = ()  # of one that is published elsewhere
 
-    @property
     def place(self) -> Path:
-        return ASSETS / self.directory
+        """Its folder; what is missing of it is fetched from the Hub. Raises DownloadError."""
+        if self.directory:
+            return ASSETS / self.directory
+        if self.sources:
+            return hub.gather(self.name, self.sources)
+        raise DownloadError(
+            f"{self.title} is not on the Hub. Please download and unpack {' and '.join(self.addresses)} into one "
+            f"folder, and name that folder instead. {self.note}".rstrip()
+        )
 
     def available(self) -> bool:
         """Whether its files are here."""
-        return any(family.detect(self.place) for family in families())
+        if self.directory:
+            return any(family.detect(self.place()) for family in families())
+        return bool(self.sources) and not hub.missing(self.sources)
 
 
 @lru_cache(maxsize=1)
 def registered() -> tuple[ModelCard, ...]:
     """The models that have a name."""
     entries = tomllib.loads((ASSETS / "models.toml").read_text(encoding="utf-8"))["model"]
-    return tuple(
-        ModelCard(**{**entry, "languages": tuple(entry["languages"]), "grid": tuple(entry["grid"])})
-        for entry in entries
-    )
+    return tuple(config.from_json(ModelCard, entry, "models.toml") for entry in entries)
 
 
 def load(name: str, device: torch.device, dtype: torch.dtype = torch.float32) -> Bundle:
@@ -62,7 +74,8 @@ def load(name: str, device: torch.device, dtype: torch.dtype = torch.float32) ->
     if dtype != torch.float32:  # other pictures
         stamp = f"{stamp}-{str(dtype).removeprefix('torch.')}"
     title = parts.title or place.name
-    return Bundle(place.name, title, parts.text, parts.model, parts.images, parts.ranker, parts.options, stamp)
+    options = next((card.options for card in registered() if card.name == name and card.options), parts.options)
+    return Bundle(place.name, title, parts.text, parts.model, parts.images, parts.ranker, options, stamp)
 
 
 def load_images(name: str, device: torch.device) -> ImageTokenizer:
@@ -177,12 +190,25 @@ def pick_dtype(name: str) -> torch.dtype:
 
 
 def find(name: str) -> Path:
-    """The folder of a registered model, or that file or folder itself. Raises UnknownModelError."""
+    """The folder of a registered model, that file or folder itself, or that of a repository on the Hub, fetched where
+    it is not here. Raises UnknownModelError, DownloadError.
+    """
     for card in registered():
         if card.name == name:
-            return card.place
+            return card.place()
     place = Path(name)
-    if not place.exists():
-        known = ", ".join(card.name for card in registered())
-        raise UnknownModelError(f"There is no model, file or folder called '{place.name}'. Known models: {known}.")
-    return place
+    if place.exists():
+        return place
+    if hub.is_name(name):
+        whole = next((card for card in registered() if card.sources and card.sources[0].repo == name), None)
+        return whole.place() if whole else hub.snapshot(name)
+    known = ", ".join(card.name for card in registered())
+    raise UnknownModelError(f"There is no model, file or folder called '{place.name}'. Known models: {known}.")
+
+
+def push(name: str, repo: str, private: bool = False) -> str:
+    """Upload a model in our own layout to the Hub, and return its address. Raises ModelError."""
+    place = find(name)
+    if not native.detect(place):
+        raise ModelError(f"'{place.name}' is not in our own layout: convert it first.")
+    return hub.push(place, native.files(place), repo, private)

@@ -24,6 +24,7 @@ FLOORS = {
     "dalle.checkpoint": 2,
     "dalle.torchfile": 2,
     "dalle.flaxfile": 2,
+    "dalle.hub": 2,
     "dalle.sampling": 2,
     "dalle.ranking": 2,
     "dalle.text": 2,

@@ -95,6 +95,13 @@ def save(parts: Parts, source: Path, place: Path, dtype: torch.dtype) -> None:
     config.save(Card(parts.title, length, parts.options, text, model, images), place / CARD)
 
 
+def files(place: Path) -> list[str]:
+    """The files of a whole model folder, by their paths below it. Raises CheckpointError where it is not whole."""
+    beside = [place / name for name in (CARD, CONFIG, WEIGHTS, "README.md")]
+    read = load(place, torch.device("meta")).files
+    return [path.relative_to(place).as_posix() for path in (*beside, *read) if path.is_file()]
+
+
 def read_dvae(place: Path, device: torch.device = CPU) -> DVAE:
     """The discrete VAE alone: `dvae.json` and its weights."""
     return _net(IMAGES, "dvae", place, device, torch.float32)

@@ -1,0 +1,185 @@
+"""Models come from the Hub and go to it; here the Hub is a folder."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from e2e.tiny_model import make
+from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+from dalle import hub, models
+from dalle.__main__ import main
+from dalle.contracts import SamplingOptions
+from dalle.errors import CheckpointError, DownloadError, ModelError, UnknownModelError, UploadError
+from dalle.hub import Source
+from dalle.models import ModelCard
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make(tmp_path_factory.mktemp("tiny"))
+
+
+class FakeHub:
+    """Repositories are folders `owner/name`; offline, only files that were fetched before are there."""
+
+    def __init__(self, root: Path):
+        self.root, self.offline, self.fetched = root, False, []
+
+    def get(self, repo: str, file: str, revision: str | None = None) -> str:
+        if (repo, file) not in self.fetched:
+            if self.offline:
+                raise LocalEntryNotFoundError("offline")
+            self.fetched.append((repo, file))
+        return str(self.root / repo / file)
+
+    def cached(self, repo: str, file: str, revision: str | None = None) -> str | None:
+        return str(self.root / repo / file) if (repo, file) in self.fetched else None
+
+    def all(self, repo: str, allow_patterns: list[str]) -> str:
+        if self.offline:
+            raise LocalEntryNotFoundError("offline")
+        return str(self.root / repo)
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch) -> FakeHub:
+    there = FakeHub(tmp_path / "hub")
+    monkeypatch.setattr(hub, "hf_hub_download", there.get)
+    monkeypatch.setattr(hub, "snapshot_download", there.all)
+    monkeypatch.setattr(hub, "try_to_load_from_cache", there.cached)
+    monkeypatch.setattr(hub.constants, "HF_HOME", str(tmp_path / "home"))
+    return there
+
+
+@pytest.fixture
+def card(tiny: Path, fake: FakeHub, monkeypatch) -> ModelCard:
+    """A registered model whose files are in two repositories."""
+    sources = []
+    for repo, prefix in (("me/one", ("model", "transformer", "tokenizer")), ("me/two", ("dvae",))):
+        (fake.root / repo).mkdir(parents=True)
+        files = [path for path in tiny.iterdir() if path.name.startswith(prefix)]
+        for path in files:
+            (fake.root / repo / path.name).write_bytes(path.read_bytes())
+        sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+        sources.append(Source(repo, tuple(sorted(sums)), sha256=sums))
+    own = SamplingOptions(top_k=7)
+    made = ModelCard("made", "Made", ("English",), (8, 8), 64, "MIT", options=own, sources=tuple(sources))
+    monkeypatch.setattr(models, "registered", lambda: (made,))
+    return made
+
+
+def test_a_registered_model_is_fetched_once_and_drawn_as_its_authors_say(card, fake, tiny):
+    assert not card.available()
+    bundle = models.load("made", CPU)
+    assert (bundle.name, bundle.title, bundle.options) == ("made", "Random", SamplingOptions(top_k=7))
+    assert bundle.fingerprint == models.load(str(tiny), CPU).fingerprint
+    assert card.available()
+    fake.offline = True
+    assert models.load("made", CPU).fingerprint == bundle.fingerprint
+    assert models.find("me/one") == models.find("made")
+
+
+def test_what_is_missing_offline_is_named(card, fake):
+    fake.get("me/one", "model.json"), fake.get("me/one", "tokenizer.json")
+    fake.offline = True
+    with pytest.raises(DownloadError, match="HF_HUB_OFFLINE is not set") as caught:
+        models.load("made", CPU)
+    assert "dvae.json of me/two, dvae.safetensors of me/two" in str(caught.value)
+    assert "model.json" not in str(caught.value)
+
+
+def test_a_changed_file_is_refused(card, fake):
+    (fake.root / "me/two/dvae.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"^dvae\.json of me/two is damaged"):
+        models.load("made", CPU)
+
+
+def test_a_repository_that_is_not_registered_is_a_model_too(card, fake, tiny):
+    (fake.root / "you").mkdir()
+    (fake.root / "you/whole").symlink_to(tiny)
+    assert models.load("you/whole", CPU).name == "you--whole"
+    fake.offline = True
+    with pytest.raises(DownloadError, match="the files of you/whole"):
+        models.load("you/whole", CPU)
+
+
+def test_the_real_library_answers_offline_with_a_sentence(monkeypatch, tmp_path):
+    monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    for name in ("nobody/nothing", "nobody/a--b..c"):
+        with pytest.raises(DownloadError, match="nobody/"):
+            models.find(name)
+    with pytest.raises(DownloadError, match=r"flax_model\.msgpack of dalle-mini/dalle-mini"):
+        models.find("dalle-mini")
+    with pytest.raises(UnknownModelError):
+        models.find("a/b/c")
+
+
+def test_models_that_are_elsewhere_say_where():
+    with pytest.raises(DownloadError, match=r"https://.*tar\.gz into one folder.*Not for commercial use"):
+        models.find("mindalle")
+    assert not next(card for card in models.registered() if card.name == "mindalle").available()
+
+
+def test_every_public_entry_says_what_its_reader_needs():
+    for card in models.registered():
+        assert sum(map(bool, (card.directory, card.sources, card.addresses))) == 1
+        assert card.directory or (card.size and card.memory)
+        for source in card.sources:
+            assert hub.is_name(source.repo) and source.files
+            assert set(source.sha256) <= set(source.files)
+            assert all(Path(file).suffix in hub.SUFFIXES for file in source.files)
+        if "-NC" in card.licence:
+            assert "Not for commercial use" in card.note
+
+
+class FakeApi:
+    def __init__(self):
+        self.made, self.sent = [], []
+
+    def create_repo(self, repo: str, private: bool, exist_ok: bool) -> str:
+        if repo.count("/") != 1:
+            raise HFValidationError(repo)
+        if repo == "off/line":
+            raise OfflineModeIsEnabled("offline")
+        self.made.append((repo, private))
+        return f"https://hub/{repo}"
+
+    def upload_folder(self, repo_id: str, folder_path: Path, allow_patterns: list[str]) -> None:
+        self.sent += [(repo_id, name, (folder_path / name).stat().st_size) for name in allow_patterns]
+
+
+@pytest.fixture
+def api(monkeypatch) -> FakeApi:
+    there = FakeApi()
+    monkeypatch.setattr(hub, "HfApi", lambda: there)
+    return there
+
+
+def test_a_model_is_pushed_without_what_training_left(tiny: Path, tmp_path: Path, api: FakeApi, capsys):
+    assert main(["convert", str(tiny), str(tmp_path / "model")]) == 0
+    (tmp_path / "model" / "transformer.last.pt").write_bytes(b"half a run")
+    assert main(["push", str(tmp_path / "model"), "me/model", "--private"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "https://hub/me/model"
+    names = {name for _, name, _ in api.sent}
+    assert api.made == [("me/model", True)] and "transformer.last.pt" not in names
+    assert {path.name for path in (tmp_path / "model").iterdir()} - names == {"transformer.last.pt"}
+    assert json.loads((tmp_path / "model" / "model.json").read_text())["title"] == "Random"
+
+
+def test_what_the_hub_does_not_take_is_said(tiny: Path, tmp_path: Path, api: FakeApi):
+    with pytest.raises(UploadError, match="is no name of a repository"):
+        models.push(str(tiny), "a/b/c")
+    with pytest.raises(UploadError, match="hf auth login"):
+        models.push(str(tiny), "off/line")
+    with pytest.raises(ModelError, match="is not in our own layout: convert it first"):
+        models.push(str(tmp_path), "me/model")
+    (tmp_path / "model.json").write_bytes((tiny / "model.json").read_bytes())
+    with pytest.raises(CheckpointError, match="is missing"):
+        models.push(str(tmp_path), "me/model")
+    assert not api.made
