@@ -2,7 +2,8 @@
 
 A place holds `flax_model.msgpack` with its `config.json`, or the two halves `encoder.pt` and `decoder.pt`; the VQGAN
 of Flax, or `detoker.pt`, which can only draw; `vocab.json` and `merges.txt`; and the list of word frequencies that
-hashtags are split by. What a file of weights is, its tensors tell. This differs from the published code on purpose:
+hashtags are split by. What a file of weights is, its tensors tell. "Super conditioning" of both codes is guidance as
+here, (1 - s) * empty + s * caption = empty + s * (caption - empty). This differs from them on purpose:
 
 - Sentences are normalised as in training, which the PyTorch port leaves out (`captions.AsciiTokenizer` has its way),
   and the empty caption of guidance is the same for all prompts, long ones too. A single `<person>` is "a person".
