@@ -14,9 +14,9 @@ from pathlib import Path
 import emoji
 import ftfy
 import torch
+from text_unidecode import unidecode
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
-from unidecode import unidecode
 
 from dalle import config, text
 from dalle.errors import CheckpointError
