@@ -26,7 +26,7 @@ def main() -> None:
 
 def _drawing_and_light(browser: Browser, address: str) -> None:
     page = _visit(browser, address)
-    draw(page, "an illustration of an avocado in a helmet walking a dog")
+    draw(page, "this bird is red with a yellow belly and a short beak")
     gallery(page, "sampling").wait_for()
     page.wait_for_function("document.querySelector('.gallery').style.getPropertyValue('--drawn') >= 0.5")
     _shoot(page, "drawing")
@@ -45,7 +45,7 @@ def _dark(browser: Browser, address: str) -> None:
 
 def _phone(browser: Browser, address: str) -> None:
     page = _visit(browser, address, viewport=PHONE, device_scale_factor=2)
-    draw(page, "a blue strawberry")
+    draw(page, "this bird is very shiny and red in color")
     await_gallery(page)
     _shoot(page, "phone")
 
