@@ -64,7 +64,7 @@ class Studio:
         if len(prompt) > MAX_CHARACTERS:
             raise PromptError(f"The prompt has {len(prompt):,} characters; please use at most {MAX_CHARACTERS:,}.")
         if not text.readable(prompt):
-            raise PromptError("This model cannot read that. Please describe the picture in plain English words.")
+            raise PromptError("This model cannot read that. Please use words of the language that it was trained on.")
         if not 1 <= request.samples <= MAX_SAMPLES:
             raise SettingError(f"The number of samples must lie between 1 and {MAX_SAMPLES}.")
         if request.keep is not None and not 1 <= request.keep <= request.samples:
