@@ -1,6 +1,6 @@
 """16×16 or 32×32 tokens for one picture of 256×256 pixels? What each costs here, with the embedded model's widths.
 
-Run it as `python benchmarks/grid.py`; it prints JSON. The weights are random, as speed asks for no more. Both grids
+Run it as `python -m benchmarks.grid`; it prints JSON. The weights are random, as speed asks for no more. Both grids
 are timed in turn, in one process, several times over: compare the ratios, and not the seconds with another machine's.
 """
 
