@@ -1,11 +1,13 @@
 () => {
-  const press = (id) => document.querySelector(`#${id}`)?.offsetParent && document.querySelector(`#${id}`).click();
+  const shown = (id) => Boolean(document.querySelector(`#${id}`)?.offsetParent);
+  const press = (id) => shown(id) && document.querySelector(`#${id}`).click();
 
-  // Keys: Ctrl+Enter draws from anywhere, Esc stops.
+  // Keys: Ctrl+Enter draws from anywhere, Esc stops. While a drawing runs, Enter does not ask for another one.
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") press("stop");
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) press("draw");
-  });
+    else if (event.key === "Enter" && shown("stop") && event.target.closest("#prompt")) event.stopPropagation();
+  }, true);
 
   // Light or dark: the system decides until the visitor does.
   const stored = localStorage.getItem("dalle-lamp");

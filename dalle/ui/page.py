@@ -68,7 +68,7 @@ def build(loading: "Future[Studio]") -> tuple[gr.Blocks, dict[str, Any]]:
             [status, pictures, settings.seed],
             show_progress="minimal",
             show_progress_on=status,
-            trigger_mode="once",
+            trigger_mode="multiple",  # "once" also swallows the first Enter after Stop
             concurrency_id="device",
             api_visibility="private",
         )

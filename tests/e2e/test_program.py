@@ -75,6 +75,18 @@ def test_stop_leaves_a_page_that_draws_again(page: Page, program: str):
     expect(await_gallery(page).locator(".card")).to_have_count(2)
 
 
+def test_a_second_enter_does_not_ask_for_a_second_drawing(page: Page, program: str):
+    open_page(page, program)
+    set_number(page, "samples", 16)
+    draw(page, "a red bird")
+    expect(page.locator("#stop")).to_be_visible()
+    page.locator("#prompt textarea").press("Enter")
+    await_gallery(page)
+    page.wait_for_timeout(1000)
+    expect(gallery(page, "done")).to_be_visible()
+    expect(page.locator("#draw")).to_be_visible()
+
+
 def test_words_that_the_model_cannot_read_are_refused_in_a_sentence(page: Page, program: str):
     open_page(page, program)
     set_number(page, "samples", 1)
