@@ -20,10 +20,11 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from dalle import config
+from dalle.models import pick_device
 from dalle.ranking import CONFIG, WEIGHTS, ClipRanker, Preprocess, build, open_clip
 from dalle.text import BpeTokenizer
-from dalle.train.corpus import Corpus, pixels
-from dalle.train.loop import Average, Run, autocast, cosine, pick_device, set_lr
+from dalle.train.corpus import Corpus, to_images
+from dalle.train.loop import Average, Run, autocast, cosine, set_lr
 
 RIVALS = 64  # captions that a picture's own one has to beat in recall@1
 _MAX_SCALE = float(np.log(100))  # of the logits, as in the paper
@@ -69,7 +70,7 @@ class Batches:
         chosen = np.sort(rng.choice(len(self.pictures), count, replace=False))
         rows = [self.captions[i] for i in chosen] + [self.negatives[i] for i in chosen]
         texts = torch.stack([row[rng.integers(len(row))] for row in rows if len(row)])
-        return augment(torch.from_numpy(pixels(self.pictures[chosen])), self.recipe, rng), texts
+        return augment(to_images(self.pictures[chosen]), self.recipe, rng), texts
 
 
 def _encode(texts: Sequence[str], tokenizer: BpeTokenizer, context: int) -> Tensor:
@@ -164,7 +165,7 @@ def train_clip(
 ) -> bool:
     """Train for at most `minutes`; True once the schedule is complete and the weights are exported."""
     torch.manual_seed(recipe.seed)
-    device = pick_device()
+    device = pick_device("auto")
     net = build(model_config(recipe, tokenizer)).to(device)
     average = Average(net, recipe.decay)
     batches, prepare = Batches(corpus, tokenizer, recipe), Preprocess(net)
@@ -244,7 +245,7 @@ def measure(ranker: ClipRanker, corpus: Corpus, rivals: int = RIVALS) -> dict[st
 
 def _embedded(ranker: ClipRanker, corpus: Corpus, batch: int = 64) -> Iterator[Tensor]:
     for start in range(0, len(corpus), batch):
-        yield ranker.embed_images(torch.from_numpy(pixels(corpus.pictures[start : start + batch])))
+        yield ranker.embed_images(to_images(corpus.pictures[start : start + batch]))
 
 
 def _by_family(right: Tensor, families: Sequence[str]) -> dict[str, float]:

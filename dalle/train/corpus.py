@@ -6,15 +6,18 @@ A corpus is a folder: `pictures.npy` (N, size, size, 3) uint8, `records.jsonl` w
 
 import json
 import multiprocessing
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from tqdm import tqdm
 
 from dalle.errors import DataError
 from dalle.worlds import Example, negative_caption, reword
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CHUNK = 32  # pictures that a worker draws before it reports
 WORDINGS = 3  # captions kept of each picture, at most
@@ -107,6 +110,8 @@ def _record(example: Example, index: int) -> dict[str, Any]:
     return {"captions": list(captions), "negatives": negatives, "family": example.family}
 
 
-def pixels(pictures: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
+def to_images(pictures: np.ndarray) -> "Tensor":
     """(B, H, W, 3) uint8 -> (B, 3, H, W) float32 in [0, 1]."""
-    return np.asarray(pictures).transpose(0, 3, 1, 2).astype(np.float32) / 255
+    import torch  # here, as the workers that draw have no use for it
+
+    return torch.from_numpy(pictures.transpose(0, 3, 1, 2).astype(np.float32) / 255)

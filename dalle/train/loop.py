@@ -145,10 +145,6 @@ def place(thing: P, device: torch.device) -> P:
     return thing.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, return-value]
 
 
-def pick_device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def psnr(a: Tensor, b: Tensor) -> Tensor:
     """Peak signal-to-noise ratio of pictures in [0, 1], in decibels: (B, 3, H, W) twice -> (B,)."""
     error = (a.float() - b.float()).square().flatten(1).mean(1).clamp_min(1e-10)

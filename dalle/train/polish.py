@@ -15,10 +15,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from dalle import checkpoint, images
+from dalle.models import pick_device
 from dalle.nn.dvae import DVAE, pixels, reconstruction_loss
-from dalle.train.corpus import Corpus
-from dalle.train.corpus import pixels as to_floats
-from dalle.train.loop import Average, Run, autocast, cosine, pick_device, place, psnr, set_lr
+from dalle.train.corpus import Corpus, to_images
+from dalle.train.loop import Average, Run, autocast, cosine, place, psnr, set_lr
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class PolishRecipe:
 
 def polish(recipe: PolishRecipe, net: DVAE, corpus: Corpus, heldout: Corpus, out: Path, minutes: float | None) -> bool:
     """Train the decoder for at most `minutes`; True once the weights in `out` are replaced by the finished ones."""
-    device = pick_device()
+    device = pick_device("auto")
     net = place(net, device)
     decoder = net.decoder.requires_grad_(True)
     average = Average(decoder, recipe.decay)
@@ -48,7 +48,7 @@ def polish(recipe: PolishRecipe, net: DVAE, corpus: Corpus, heldout: Corpus, out
         set_lr(optimizer, cosine(run.share, floor=0.02))
         rng = np.random.default_rng((recipe.seed, step))
         chosen = rng.choice(len(tokens), min(recipe.batch, len(tokens)), replace=False)
-        target = torch.from_numpy(to_floats(corpus.pictures[np.sort(chosen)])).to(device)
+        target = to_images(corpus.pictures[np.sort(chosen)]).to(device)
         codes = torch.from_numpy(tokens[np.sort(chosen)].astype(np.int64)).to(device)
         with autocast(device, recipe.precision):
             output = decoder(decoder.codebook(codes).permute(0, 3, 1, 2))
@@ -100,6 +100,6 @@ def comparison(net: DVAE, pictures: np.ndarray, columns: int = 8) -> Image.Image
 
 def _through(net: DVAE, pictures: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
     """(B, S, S, 3) uint8 -> originals and reconstructions, both (B, 3, S, S), and tokens (B, h, w), on the CPU."""
-    original = torch.from_numpy(to_floats(pictures))
+    original = to_images(pictures)
     tokens = net.encode(original.to(next(net.parameters()).device))
     return original, net.decode(tokens).cpu(), tokens.cpu()

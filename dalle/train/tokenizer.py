@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from dalle import checkpoint, config
+from dalle.models import pick_device
 from dalle.nn.dvae import DVAE, DVAEConfig, kl_to_uniform, map_pixels, pixels, reconstruction_loss
-from dalle.train.corpus import Corpus
-from dalle.train.corpus import pixels as to_floats
-from dalle.train.loop import Average, Run, autocast, cosine, pick_device, place, psnr, set_lr
+from dalle.train.corpus import Corpus, to_images
+from dalle.train.loop import Average, Run, autocast, cosine, place, psnr, set_lr
 
 
 @dataclass(frozen=True)
@@ -58,13 +58,13 @@ class Crops:
             tries = [tuple(rng.integers(places, size=2) * stride) for _ in range(2)]
             pieces = [self.pictures[index, y : y + crop, x : x + crop] for y, x in tries]
             batch.append(max(pieces, key=lambda piece: piece[::8, ::8].std()))  # not the empty sky
-        return torch.from_numpy(to_floats(np.stack(batch)))  # (B, 3, crop, crop)
+        return to_images(np.stack(batch))  # (B, 3, crop, crop)
 
 
 def train_tokenizer(recipe: TokenizerRecipe, corpus: Corpus, out: Path, minutes: float | None) -> bool:
     """Train for at most `minutes`; True once the schedule is complete and the weights are exported."""
     torch.manual_seed(recipe.seed)
-    device = pick_device()
+    device = pick_device("auto")
     net = place(DVAE(recipe.net), device)
     bottleneck = nn.Conv2d(recipe.net.widths[-1], recipe.net.code_dim, 1).to(device)
     average = Average(net, recipe.decay)
@@ -168,6 +168,4 @@ def tokenize(net: DVAE, corpus: Corpus, batch: int = 32) -> None:
     """Write the codes of every picture of the corpus beside it."""
     device = next(net.parameters()).device
     starts = range(0, len(corpus), batch)
-    corpus.write_tokens(
-        net.encode(torch.from_numpy(to_floats(corpus.pictures[s : s + batch])).to(device)).cpu().numpy() for s in starts
-    )
+    corpus.write_tokens(net.encode(to_images(corpus.pictures[s : s + batch]).to(device)).cpu().numpy() for s in starts)

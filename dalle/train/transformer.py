@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from dalle import checkpoint, config, images, sampling
 from dalle.contracts import SamplingOptions
+from dalle.models import pick_device
 from dalle.nn.dvae import DVAE
 from dalle.nn.transformer import Transformer, TransformerConfig
 from dalle.text import BpeTokenizer
 from dalle.train.corpus import Corpus
-from dalle.train.loop import Average, Run, autocast, cosine, pick_device, set_lr
+from dalle.train.loop import Average, Run, autocast, cosine, set_lr
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def train_transformer(
 ) -> bool:
     """Train for at most `minutes`; True once the schedule is complete and the weights are exported."""
     torch.manual_seed(recipe.seed)
-    device = pick_device()
+    device = pick_device("auto")
     sizes = TransformerConfig(
         text_vocab=text.vocab,
         text_len=text.length,

@@ -17,7 +17,7 @@ from dalle.families.native import read_dvae
 from dalle.nn.dvae import DVAE, DVAEConfig, map_pixels
 from dalle.text import BpeTokenizer
 from dalle.train import loop
-from dalle.train.corpus import Corpus, pixels
+from dalle.train.corpus import Corpus, to_images
 from dalle.train.loop import Average, Run, cosine, psnr
 from dalle.train.polish import PolishRecipe, measure, polish
 from dalle.train.recipes import RECIPES
@@ -82,7 +82,7 @@ def test_the_tokenizer_learns_and_its_decoder_is_polished(corpus: Corpus, tmp_pa
     learned = measure(net, corpus.pictures)
     assert learned["psnr_mean"] > untrained + 2
     tokenize(net, corpus)
-    images = torch.from_numpy(pixels(corpus.pictures))
+    images = to_images(corpus.pictures)
     assert corpus.tokens.shape == (12, 4, 4) and (corpus.tokens == net.encode(images).numpy()).all()
     assert polish(PolishRecipe(steps=40, lr=1e-2, precision="fp32"), net, corpus, corpus, tmp_path, None)
     finished = read_dvae(tmp_path)
@@ -244,7 +244,7 @@ def test_kmeans_leaves_no_center_idle_and_survives_few_points():
 def test_the_first_codes_are_the_nearest_centers(corpus: Corpus):
     torch.manual_seed(0)
     net, bottleneck = DVAE(CODES.net), nn.Conv2d(16, 4, 1)
-    images = torch.from_numpy(pixels(corpus.pictures)) + 0.05 * torch.randn(12, 3, 32, 32)
+    images = to_images(corpus.pictures) + 0.05 * torch.randn(12, 3, 32, 32)
     start_codes(net, bottleneck, [images], CODES)
     vectors = bottleneck(net.encoder.features(map_pixels(images))).permute(0, 2, 3, 1)  # (B, h, w, D)
     gaps = (vectors[..., None, :] - net.decoder.codebook.weight).square().sum(-1)  # (B, h, w, V)
