@@ -50,8 +50,8 @@ def _draw(net: Transformer) -> None:
     """All tokens of `CANDIDATES` pictures of one sentence, with guidance."""
     size = net.config.image_len
     text = torch.zeros(net.config.text_len, dtype=torch.long)
-    table = sampling.uniforms(0, range(CANDIDATES), size)
-    for _ in sampling.draw(net, text, text, table, SamplingOptions(guidance=2.0, top_k=128)):
+    options, free = SamplingOptions(guidance=2.0, top_k=128), torch.full((size,), -1)
+    for _ in sampling.draw(net, text, text, 0, range(CANDIDATES), options, free):
         pass
 
 

@@ -17,7 +17,9 @@ from dalle.errors import DalleError, SettingError
 from dalle.train import STAGES
 
 if TYPE_CHECKING:
-    from dalle.contracts import Bundle, Request, SamplingOptions, Update
+    import numpy as np
+
+    from dalle.contracts import Request, SamplingOptions, Update
     from dalle.engine import Studio
 
 
@@ -42,7 +44,7 @@ def generate(chosen: argparse.Namespace) -> None:
 
     studio = Studio.load(chosen.model, chosen.device, chosen.dtype)
     bundle = studio.bundle
-    request = _request(chosen, bundle)
+    request = _request(chosen, studio)
     done = _last(studio, request)
     chosen.out.mkdir(parents=True, exist_ok=True)
     files: list[dict[str, Any]] = []
@@ -155,24 +157,36 @@ def push(chosen: argparse.Namespace) -> None:
     print(upload(chosen.model, chosen.repository, chosen.private))
 
 
-def _request(chosen: argparse.Namespace, bundle: Bundle) -> Request:
+def _request(chosen: argparse.Namespace, studio: Studio) -> Request:
     from dalle.contracts import Request
-    from dalle.images import read_picture
 
-    if chosen.rows is not None and chosen.prime is None:
-        raise SettingError("--rows tells how much of a picture to keep: name the picture with --prime.")
-    height = bundle.images.grid[0]
-    rows = height * 15 // 32 if chosen.rows is None else chosen.rows  # the paper keeps 15 rows of 32
     return Request(
         prompt=chosen.prompt,
         samples=chosen.samples,
         keep=min(8, chosen.samples) if chosen.keep is None else chosen.keep,
         seed=chosen.seed,
-        options=_options(chosen, bundle.options),
-        prime=read_picture(chosen.prime) if chosen.prime else None,
-        rows=rows if chosen.prime else 0,
+        options=_options(chosen, studio.bundle.options),
+        kept=_kept(chosen, studio),
         previews=0,
     )
+
+
+def _kept(chosen: argparse.Namespace, studio: Studio) -> np.ndarray | None:
+    """The tokens of the priming picture inside the borders that were named, or in the upper half."""
+    from dalle.contracts import Borders
+    from dalle.images import read_picture
+
+    h, w = studio.bundle.images.grid
+    named = {side: getattr(chosen, side) for side in ("top", "bottom", "left", "right")}
+    wanted = {side: count for side, count in named.items() if count is not None}
+    if chosen.prime is None:
+        if wanted:
+            raise SettingError("--top, --bottom, --left, --right keep parts of a picture: name it with --prime.")
+        return None
+    if any(not 0 <= count < (h if side in ("top", "bottom") else w) for side, count in wanted.items()):
+        raise SettingError(f"Between 0 and {h - 1} rows and 0 and {w - 1} columns of the picture can be kept.")
+    borders = Borders(**wanted or {"top": h * 15 // 32})  # the paper keeps 15 rows of 32
+    return borders.of(studio.read(read_picture(chosen.prime)))
 
 
 def _options(chosen: argparse.Namespace, own: SamplingOptions) -> SamplingOptions:
@@ -275,8 +289,9 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keep", type=_count, help="pictures to keep, the best by CLIP (8)")
     parser.add_argument("--seed", type=_whole, default=1, help="the same seed draws the same pictures (1)")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the pictures (out)")
-    parser.add_argument("--prime", type=Path, help="a picture whose top rows are kept")
-    parser.add_argument("--rows", type=_whole, help="how many token rows of it are kept (just under half)")
+    parser.add_argument("--prime", type=Path, help="a picture to complete; without borders its top half is kept")
+    for side, what in (("top", "rows"), ("bottom", "rows"), ("left", "columns"), ("right", "columns")):
+        parser.add_argument(f"--{side}", type=_whole, metavar="N", help=f"token {what} of it to keep at its {side}")
     parser.add_argument("--guidance", type=float, help="classifier-free guidance scale; 1 is none")
     parser.add_argument("--temperature", type=float, help="below 1 safer, above 1 wilder; 0 takes the likeliest token")
     parser.add_argument("--top-k", type=_whole, help="choose among the k likeliest tokens; 0 is all")

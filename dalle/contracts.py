@@ -71,6 +71,11 @@ class TokenModel(Protocol):
     def vocab(self) -> int:
         """V"""
 
+    @property
+    def lanes(self) -> int | None:
+        """How many sequences a step must always read at once, each in its own place, to give the same bits for it
+        in any company: a matrix product of another number of rows may round differently. None: any number."""
+
     def prefill(self, text: Tensor, image: Tensor | None = None) -> tuple[Tensor, State]:
         """(B, T) text and (B, n) first image tokens, n >= 0 -> (B, V) logits of image token n, and the state."""
 
@@ -118,9 +123,25 @@ class Request:
     keep: int | None = None  # pictures returned, the best by CLIP; None: all
     seed: int = 0
     options: SamplingOptions | None = None  # None: the model's own
-    prime: Image.Image | None = field(default=None, compare=False)  # a picture whose top rows are kept
-    rows: int = 0  # how many token rows of it
+    kept: np.ndarray | None = field(default=None, compare=False)  # (h, w) tokens to keep; -1: to be drawn
     previews: int = 8  # how often the unfinished pictures are shown
+
+
+@dataclass(frozen=True)
+class Borders:
+    """What stays of a priming picture: token rows at its top and bottom, token columns at its left and right."""
+
+    top: int = 0
+    bottom: int = 0
+    left: int = 0
+    right: int = 0
+
+    def of(self, tokens: np.ndarray) -> np.ndarray:
+        """(h, w) tokens -> the same, with -1 inside the borders."""
+        kept = tokens.copy()
+        h, w = kept.shape
+        kept[self.top : h - self.bottom, self.left : w - self.right] = -1
+        return kept
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 Letters: n candidates, T text tokens, (h, w) the token grid, S pixels along a side.
 """
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -50,12 +51,22 @@ class Studio:
         options = self._check(request)
         job = _Job(request, options, self.bundle.images.grid)
         text = self.bundle.text.encode(request.prompt).to(self.device)  # (T,)
-        prefix = self._prefix(request)  # (r,) or None
+        kept = self._kept(request)  # (h*w,)
         for start in range(0, request.samples, BATCH):
             batch = range(start, min(start + BATCH, request.samples))
-            yield from self._draw(job, batch, text, prefix)
+            yield from self._draw(job, batch, text, kept)
         yield job.update("ranking")
         yield self._rank(job)
+
+    def read(self, picture: Image.Image) -> np.ndarray:
+        """The (h, w) tokens of the largest centred square of a picture."""
+        pixels = images.to_tensor([images.square(picture, self.bundle.images.size)])
+        return self.bundle.images.encode(pixels.to(self.device))[0].cpu().numpy()
+
+    def show(self, tokens: np.ndarray) -> Image.Image:
+        """The picture of (h, w) tokens."""
+        grid = torch.from_numpy(tokens)[None].to(self.device)
+        return images.to_pictures(self.bundle.images.decode(grid))[0]
 
     def _check(self, request: Request) -> SamplingOptions:
         prompt, text = request.prompt.strip(), self.bundle.text
@@ -71,38 +82,35 @@ class Studio:
             raise SettingError("The number of pictures to keep must lie between 1 and the number of samples.")
         if not 0 <= request.seed < 2**63:
             raise SettingError("The seed must be a whole number from 0 up.")
-        height = self.bundle.images.grid[0]
-        if request.prime is not None and not 0 <= request.rows < height:
-            raise SettingError(f"Between 0 and {height - 1} rows of the picture can be kept.")
         return sampling.check(request.options or self.bundle.options, can_guide=text.null is not None)
 
-    def _prefix(self, request: Request) -> Tensor | None:
-        """The tokens of the kept rows of the priming picture, raster order: (r*w,)."""
-        if request.prime is None or request.rows == 0:
-            return None
-        pixels = images.to_tensor([images.square(request.prime, self.bundle.images.size)])
-        return self.bundle.images.encode(pixels.to(self.device))[0, : request.rows].flatten()
+    def _kept(self, request: Request) -> Tensor:
+        """(h*w,) the tokens that are given, -1 where one is to be drawn. Raises SettingError."""
+        tokenizer = self.bundle.images
+        if request.kept is None:
+            return torch.full((math.prod(tokenizer.grid),), -1)
+        kept = torch.from_numpy(np.asarray(request.kept, dtype=np.int64).copy())
+        if kept.shape != tokenizer.grid or kept.max() >= tokenizer.vocab or kept.min() < -1:
+            raise SettingError("The tokens to keep are not those of this model. Please give it the picture again.")
+        if kept.min() >= 0:
+            raise SettingError("All of the picture is kept: please leave the model something to draw.")
+        return kept.flatten()
 
-    def _draw(self, job: "_Job", batch: range, text: Tensor, prefix: Tensor | None) -> Iterator[Update]:
+    def _draw(self, job: "_Job", batch: range, text: Tensor, kept: Tensor) -> Iterator[Update]:
         """Token rows of one batch of candidates, with previews; leaves the decoded candidates in the job."""
         h, w = self.bundle.images.grid
-        table = sampling.uniforms(job.request.seed, batch, h * w)
         null = None if self.bundle.text.null is None else self.bundle.text.null.to(self.device)
-        grid = torch.full((len(batch), h * w), -1, dtype=torch.long, device=self.device)
-        done = 0
-        if prefix is not None:
-            grid[:, : len(prefix)] = prefix
-            done = len(prefix)
-        tokens = sampling.draw(self.bundle.model, text, null, table, job.options, prefix)
-        show = _preview_rows(h, job.request.previews)
+        grid = kept.to(self.device).repeat(len(batch), 1)  # (n, h*w)
+        tokens = sampling.draw(self.bundle.model, text, null, job.request.seed, batch, job.options, kept)
+        show = _preview_rows(job.first_row, h, job.request.previews)
         try:
-            while done < h * w:
+            for position in range(int((kept < 0).int().argmax()), h * w):
                 with job.clock("sampling"):
-                    grid[:, done] = next(tokens)
-                done += 1
-                if done % w == 0 and done < h * w:
+                    grid[:, position] = next(tokens)
+                row, column = divmod(position + 1, w)
+                if column == 0 and row < h:
                     job.rows_done += 1
-                    drawn = self._candidates(job, batch, grid.view(-1, h, w), done // w) if done // w in show else ()
+                    drawn = self._candidates(job, batch, grid.view(-1, h, w), row) if row in show else ()
                     yield job.update("sampling", (*job.candidates, *drawn) if drawn else ())
         finally:
             tokens.close()
@@ -149,8 +157,10 @@ class _Job:
     began: float = field(default_factory=time.perf_counter)
 
     @property
-    def kept(self) -> int:
-        return self.request.rows if self.request.prime is not None else 0
+    def first_row(self) -> int:
+        """The first token row in which something is to be drawn."""
+        kept = self.request.kept
+        return 0 if kept is None else int((kept < 0).any(1).argmax())
 
     @property
     def batches(self) -> int:
@@ -165,16 +175,17 @@ class _Job:
     def update(self, stage: str, candidates: Sequence[Candidate] = ()) -> Update:
         """Where the request stands; kept rows count as done, those of several batches as one after the other."""
         seconds = time.perf_counter() - self.began
-        to_draw = (self.grid[0] - self.kept) * self.batches
+        to_draw = (self.grid[0] - self.first_row) * self.batches
         left = to_draw - self.rows_done
         remaining = seconds / self.rows_done * left if self.rows_done else None
         rows = self.grid[0] * self.batches
         return Update(stage, rows - left, rows, seconds, remaining, tuple(candidates))
 
 
-def _preview_rows(height: int, previews: int) -> set[int]:
-    """After which token rows the unfinished pictures are shown: the first one, then evenly spaced."""
-    return {1, *np.linspace(0, height, previews + 1).round().astype(int).tolist()} if previews > 0 else set()
+def _preview_rows(first: int, height: int, previews: int) -> set[int]:
+    """After how many token rows the unfinished pictures are shown: one drawn row, then evenly spaced."""
+    evenly = np.linspace(first, height, previews + 1).round().astype(int).tolist()
+    return {first + 1, *evenly} if previews > 0 else set()
 
 
 def _on_blank(picture: Image.Image, size: int) -> Image.Image:

@@ -90,7 +90,7 @@ def metadata(request: Request, candidate: Candidate, bundle: Bundle) -> dict[str
         "index": candidate.index,
         "score": candidate.score,
         "settings": asdict(request.options or bundle.options),
-        "primed_rows": request.rows if request.prime is not None else 0,
+        "kept": 0 if request.kept is None else int((request.kept >= 0).sum()),
     }
 
 

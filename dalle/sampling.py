@@ -5,18 +5,14 @@ Letters: n candidates, V image codes, K codes that a filter left, I = h*w image 
 
 from collections.abc import Generator, Sequence
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from dalle.contracts import SamplingOptions, TokenModel
+from dalle.contracts import SamplingOptions, State, TokenModel
 from dalle.errors import SettingError
-
-# Candidates are drawn in multiples of this, the last ones for nothing: a matrix product of few or odd rows takes
-# another kernel, which rounds differently, and a picture shall not depend on how many are drawn beside it.
-LANES = 4
 
 
 def uniforms(seed: int, candidates: Sequence[int], length: int) -> Tensor:
@@ -75,31 +71,62 @@ def draw(
     model: TokenModel,
     text: Tensor,
     null: Tensor | None,
-    table: Tensor,
+    seed: int,
+    candidates: Sequence[int],
     options: SamplingOptions,
-    prefix: Tensor | None = None,
+    kept: Tensor,
 ) -> Generator[Tensor, None, None]:
     """Draw n candidates of one sentence token by token; closing the iterator stops the work.
 
     Args:
         text: (T,) the sentence; null: (T,) the empty caption, needed when `options.guidance` is not 1.
-        table: (n, I) uniforms, one per token.
-        prefix: (r,) first image tokens that every candidate keeps, r < I.
+        candidates: n numbers; candidate i is drawn by row i of the table of `seed`.
+        kept: (I,) image tokens that every candidate keeps, -1 where it is free, as at least one is.
 
-    Yields: (n,) the next token of every candidate, I - r times.
+    Yields: (n,) the next token of every candidate, from the first free one on.
     """
     guided = options.guidance != 1 and null is not None
     prompts = torch.stack([text, null]) if guided and null is not None else text[None]  # (1 or 2, T)
-    start = 0 if prefix is None else len(prefix)
-    first = None if prefix is None else prefix.expand(len(prompts), start)
-    n, length = table.shape
-    logits, state = model.prefill(prompts, first)
-    table = F.pad(table, (0, 0, 0, -n % LANES)).to(logits.device)
-    logits, state = logits.repeat_interleave(len(table), 0), state.repeat(len(table))
-    for position in range(start, length):
-        if guided:
-            logits = guide(logits, options.guidance)
-        tokens = choose(*filter_logits(logits, options), table[:, position])
-        yield tokens[:n]
-        if position + 1 < length:
-            logits = model.step(tokens.repeat(2) if guided else tokens, state)
+    start = int((kept < 0).int().argmax())
+    first = kept[:start].to(text.device).expand(len(prompts), start)
+    logits, state = model.prefill(prompts, first if start else None)
+    members = _in_lanes(candidates, model.lanes)
+    groups = [_Group(uniforms(seed, group, len(kept)), logits, state, options, guided) for group in members]
+    drawn = {candidate: row for row, candidate in enumerate(chain(*members))}
+    rows = torch.tensor([drawn[candidate] for candidate in candidates], device=logits.device)
+    for position, forced in enumerate(kept.tolist()[start:], start):
+        tokens = [group.choose(position) if forced < 0 else group.take(forced) for group in groups]
+        yield torch.cat(tokens)[rows]
+        if position + 1 < len(kept):
+            for group, chosen in zip(groups, tokens, strict=True):
+                group.read(model, chosen)
+
+
+def _in_lanes(candidates: Sequence[int], lanes: int | None) -> list[Sequence[int]]:
+    """The groups to compute: whole ones, some of them for nothing, with candidate i always in lane i % lanes."""
+    if lanes is None:
+        return [candidates]
+    return [range(lanes * group, lanes * group + lanes) for group in sorted({c // lanes for c in candidates})]
+
+
+class _Group:
+    """Candidates that go through the model together: n of them, or 2n rows where an empty caption guides."""
+
+    def __init__(self, table: Tensor, logits: Tensor, state: State, options: SamplingOptions, guided: bool):
+        self.table = table.to(logits.device)  # (n, I)
+        self.logits = logits.repeat_interleave(len(table), 0)  # (n or 2n, V)
+        self.state = state.repeat(len(table))
+        self.options, self.guided = options, guided
+
+    def choose(self, position: int) -> Tensor:
+        """(n,) tokens for a position."""
+        logits = guide(self.logits, self.options.guidance) if self.guided else self.logits
+        return choose(*filter_logits(logits, self.options), self.table[:, position])
+
+    def take(self, token: int) -> Tensor:
+        """(n,) times one token."""
+        return torch.full((len(self.table),), token, device=self.logits.device)
+
+    def read(self, model: TokenModel, tokens: Tensor) -> None:
+        """One step of the model beyond (n,) tokens."""
+        self.logits = model.step(tokens.repeat(2) if self.guided else tokens, self.state)

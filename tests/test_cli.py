@@ -50,11 +50,14 @@ class PaintedStudio:
             raise UnknownModelError(f"There is no model named '{model}'.")
         return cls.only
 
+    def read(self, picture: Image.Image) -> np.ndarray:
+        return np.full((GRID, GRID), picture.getpixel((0, 0))[0])
+
     def generate(self, request: Request) -> Iterator[Update]:
         if not request.prompt.strip():
             raise PromptError("Please type a sentence.")
         self.requests.append(request)
-        for row in range(request.rows + 1, GRID + 1):
+        for row in range(1, GRID + 1):
             yield Update("sampling", row, GRID, 0.1 * row, None)
         ranked = [_painted(index, score=0.5 - 0.1 * index) for index in range(request.samples)]
         yield Update("done", GRID, GRID, 1.0, 0.0, tuple(ranked[: request.keep]), timings={"sampling": 0.9})
@@ -101,16 +104,17 @@ def test_settings_that_are_not_named_are_the_models_own(studio, tmp_path):
     assert generate("--top-p", "0.9", "--temperature", "0", "--out", str(tmp_path)) == 0
     (request,) = studio.requests
     assert request.options == SamplingOptions(guidance=2.0, temperature=0.0, top_k=50, top_p=0.9)
-    assert (request.samples, request.keep, request.prime) == (16, 8, None)
+    assert (request.samples, request.keep, request.kept) == (16, 8, None)
 
 
 def test_a_picture_is_kept_by_just_under_half_unless_told_otherwise(studio, tmp_path):
     picture = tmp_path / "prime.png"
     Image.new("RGB", (8, 8), "red").save(picture)
     assert generate("--prime", str(picture), "--out", str(tmp_path)) == 0
-    assert generate("--prime", str(picture), "--rows", "3", "--out", str(tmp_path)) == 0
+    assert generate("--prime", str(picture), "--top", "3", "--right", "1", "--out", str(tmp_path)) == 0
     first, second = studio.requests
-    assert (first.rows, second.rows) == (1, 3) and first.prime.getpixel((0, 0)) == (255, 0, 0)
+    assert (first.kept >= 0).sum(1).tolist() == [GRID, 0, 0, 0] and first.kept[0, 0] == 255
+    assert (second.kept >= 0).sum(1).tolist() == [GRID, GRID, GRID, 1]
 
 
 @pytest.mark.parametrize(
@@ -118,7 +122,7 @@ def test_a_picture_is_kept_by_just_under_half_unless_told_otherwise(studio, tmp_
     [
         (["generate", " ", "--model", "painted"], "Please type a sentence"),
         (["generate", "x", "--model", "nobody"], "no model named 'nobody'"),
-        (["generate", "x", "--model", "painted", "--rows", "3"], "name the picture with --prime"),
+        (["generate", "x", "--model", "painted", "--left", "3"], "name it with --prime"),
         (["generate", "x", "--model", "painted", "--prime", "nowhere.png"], "no picture file"),
         (["generate", "x", "--model", "painted", "--prime", __file__], "not a picture"),
         (["generate", "x", "--model", "painted", "--out", f"{__file__}/out"], "cannot be read or written"),

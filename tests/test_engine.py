@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from dalle import engine, images
-from dalle.contracts import Candidate, Request, SamplingOptions, Update
+from dalle.contracts import Borders, Candidate, Request, SamplingOptions, Update
 from dalle.engine import Studio
 from dalle.errors import InputError
 
@@ -39,7 +39,8 @@ class Spy:
     """The studio's model, counting its steps."""
 
     def __init__(self, studio: Studio):
-        self.model, self.vocab, self.prefills, self.steps = studio.bundle.model, studio.bundle.model.vocab, 0, 0
+        self.model, self.prefills, self.steps = studio.bundle.model, 0, 0
+        self.vocab, self.lanes = self.model.vocab, self.model.lanes
 
     def prefill(self, *told):
         self.prefills += 1
@@ -154,18 +155,21 @@ def test_prompt_and_seed_matter_and_nothing_else_does(studio, eight):
     assert by_index(last(birds)) != by_index(last(cars))
 
 
-def _tokens(studio: Studio, picture: Image.Image) -> np.ndarray:
+def test_a_picture_is_read_and_shown_as_the_tokenizer_does(studio, photo):
     tokenizer = studio.bundle.images
-    return tokenizer.encode(images.to_tensor([images.square(picture, tokenizer.size)]))[0].numpy()
+    pixels = images.to_tensor([images.square(photo, tokenizer.size)])
+    tokens = studio.read(photo)
+    assert (tokens == tokenizer.encode(pixels)[0].numpy()).all()
+    assert studio.show(tokens) == images.to_pictures(tokenizer.decode(torch.from_numpy(tokens)[None]))[0]
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3])
 @pytest.mark.parametrize("guidance", [1.0, 2.0])
 def test_kept_rows_come_back_token_for_token(studio, photo, rows, guidance):
     options = SamplingOptions(guidance=guidance)
-    request = Request(PROMPT, samples=6, prime=photo, rows=rows, options=options)
+    expected = studio.read(photo)
+    request = Request(PROMPT, samples=6, kept=Borders(top=rows).of(expected), options=options)
     updates = list(studio.generate(request))
-    expected = _tokens(studio, photo)
     assert [u.row for u in updates] == [*range(rows + 1, 5), 4, 4]
     for candidate in (c for u in updates for c in u.candidates):
         assert (candidate.tokens[:rows] == expected[:rows]).all()
@@ -173,10 +177,18 @@ def test_kept_rows_come_back_token_for_token(studio, photo, rows, guidance):
     assert len(continued) == 6 and expected[rows:].tobytes() not in continued
 
 
-def test_no_row_kept_is_no_priming(studio, photo, eight):
-    primed = last(studio.generate(Request(PROMPT, samples=8, seed=3, prime=photo, rows=0)))
-    forgotten = last(studio.generate(Request(PROMPT, samples=8, seed=3, rows=2)))
-    assert by_index(primed) == by_index(forgotten) == by_index(eight[-1])
+@pytest.mark.parametrize("borders", [Borders(0, 1), Borders(left=2), Borders(1, 1, 1, 1), Borders(top=2, right=1)])
+def test_kept_borders_come_back_on_every_side(studio, photo, borders):
+    kept = borders.of(studio.read(photo))
+    updates = list(studio.generate(Request(PROMPT, samples=2, kept=kept, options=SamplingOptions(guidance=2.0))))
+    assert updates[-1].row == updates[-1].rows == len(kept)
+    for candidate in updates[-1].candidates:
+        assert (candidate.tokens[kept >= 0] == kept[kept >= 0]).all() and (candidate.tokens >= 0).all()
+
+
+def test_nothing_kept_is_no_priming(studio, photo, eight):
+    primed = last(studio.generate(Request(PROMPT, samples=8, seed=3, kept=Borders().of(studio.read(photo)))))
+    assert by_index(primed) == by_index(eight[-1])
 
 
 def test_closing_stops_within_a_row(studio):
@@ -210,8 +222,10 @@ def test_a_prompt_is_read_once_for_a_whole_batch(studio):
         {"keep": 3},
         {"seed": -1},
         {"seed": 2**63},
-        {"rows": -1, "prime": Image.new("RGB", (9, 9))},
-        {"rows": 4, "prime": Image.new("RGB", (9, 9))},
+        {"kept": np.zeros((4, 4), np.int64)},  # nothing left to draw
+        {"kept": np.full((4, 5), -1)},
+        {"kept": np.full((4, 4), -2)},
+        {"kept": np.array([[10**6, *[-1] * 3], *[[-1] * 4] * 3])},
         {"options": SamplingOptions(temperature=-1)},
         {"options": SamplingOptions(top_p=0)},
     ],

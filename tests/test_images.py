@@ -193,9 +193,9 @@ def test_metadata_names_all_that_draws_the_picture_again():
     own = SamplingOptions(guidance=3.0)
     bundle = Bundle("emoji", "Emoji", None, None, None, None, own, fingerprint="abc")  # type: ignore[arg-type]
     candidate = Candidate(4, noise(), np.zeros((2, 2), np.int64), score=0.5)
-    request = Request("a red bird", seed=7, prime=noise(), rows=3)
+    request = Request("a red bird", seed=7, kept=np.array([[5, -1], [-1, -1]]))
     meta = images.metadata(request, candidate, bundle)
     assert (meta["seed"], meta["index"], meta["model"], meta["fingerprint"]) == (7, 4, "emoji", "abc")
-    assert meta["settings"]["guidance"] == 3.0 and meta["primed_rows"] == 3
+    assert meta["settings"]["guidance"] == 3.0 and meta["kept"] == 1
     chosen = images.metadata(Request("x", options=SamplingOptions(top_k=9)), candidate, bundle)
-    assert chosen["settings"]["top_k"] == 9 and chosen["primed_rows"] == 0
+    assert chosen["settings"]["top_k"] == 9 and chosen["kept"] == 0

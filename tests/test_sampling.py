@@ -1,6 +1,7 @@
 """Sampling: filters and choice against slow obvious ones, and candidates that do not know of each other."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dalle import sampling
-from dalle.contracts import SamplingOptions
+from dalle.contracts import SamplingOptions, TokenModel
 from dalle.errors import SettingError
 from dalle.nn.transformer import Transformer, TransformerConfig
 
@@ -152,36 +153,43 @@ def net() -> Transformer:
     return net.eval().requires_grad_(False)
 
 
-def drawn(net: Transformer, n: int, options: SamplingOptions, prefix: Tensor | None = None, first: int = 0) -> Tensor:
-    """(n, I - r) tokens of candidates `first` … of seed 9."""
-    table = sampling.uniforms(9, range(first, first + n), SIZES.image_len)
-    return torch.stack(list(sampling.draw(net, TEXT, NULL, table, options, prefix)), dim=1)
+FREE = torch.full((SIZES.image_len,), -1)
+KEPT = FREE.clone()
+KEPT[:5] = torch.tensor([5, 6, 7, 8, 9])
+SCATTERED = KEPT.clone()
+SCATTERED[[7, 8, 11]] = torch.tensor([100, 0, 511])
+
+
+def drawn(net: TokenModel, candidates: Sequence[int], options: SamplingOptions, kept: Tensor = FREE) -> Tensor:
+    """(n, I - r) tokens of candidates of seed 9."""
+    return torch.stack(list(sampling.draw(net, TEXT, NULL, 9, candidates, options, kept)), dim=1)
 
 
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
-@pytest.mark.parametrize("prefix", [None, torch.tensor([5, 6, 7, 8, 9])])
-def test_drawing_equals_reading_the_whole_stream_anew_for_every_token(net, guidance, prefix):
+@pytest.mark.parametrize("kept", [FREE, KEPT, SCATTERED])
+def test_drawing_equals_reading_the_whole_stream_anew_for_every_token(net, guidance, kept):
     options = SamplingOptions(guidance=guidance, temperature=0.9, top_k=100, top_p=0.95)
     table = sampling.uniforms(9, range(2), SIZES.image_len)
-    image = torch.empty(2, 0, dtype=torch.long) if prefix is None else prefix.expand(2, -1)
+    image = torch.empty(2, 0, dtype=torch.long)
     while image.shape[1] < SIZES.image_len:
         logits = net(TEXT.expand(2, -1), image)[:, -1]
         captionless = net(NULL.expand(2, -1), image)[:, -1]
         logits = captionless + guidance * (logits - captionless)
         tokens = sampling.choose(*sampling.filter_logits(logits, options), table[:, image.shape[1]])
+        given = kept[image.shape[1]]
+        tokens = tokens if given < 0 else given.expand(2)
         image = torch.cat([image, tokens[:, None]], dim=1)
-    kept = 0 if prefix is None else len(prefix)
-    assert torch.equal(drawn(net, 2, options, prefix), image[:, kept:])
+    start = 0 if kept is FREE else 5
+    assert torch.equal(drawn(net, range(2), options, kept), image[:, start:])
 
 
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
 def test_a_candidate_is_the_same_in_any_company(net, guidance):
     options = SamplingOptions(guidance=guidance)
-    sixteen = drawn(net, 16, options)
+    sixteen = drawn(net, range(16), options)
     assert len(sixteen.unique(dim=0)) == 16
-    for n in (1, 3, 8):
-        assert torch.equal(drawn(net, n, options), sixteen[:n])
-    assert torch.equal(drawn(net, 2, options, first=9), sixteen[9:11])
+    for candidates in ([0], range(3), range(8), range(9, 11), [13, 2, 7]):
+        assert torch.equal(drawn(net, candidates, options), sixteen[list(candidates)])
 
 
 @dataclass
@@ -191,6 +199,7 @@ class Recorder:
     net: Transformer
     given: list[Tensor]
     vocab: int = SIZES.image_vocab
+    lanes: int | None = 4
 
     def prefill(self, text: Tensor, image: Tensor | None = None):
         return self.net.prefill(text, image)
@@ -200,19 +209,28 @@ class Recorder:
         return self.given[-1]
 
 
-@pytest.mark.parametrize("n", [1, 3, 5, 8])
-def test_even_the_last_bit_of_the_logits_is_the_same_in_any_company(net, n):
+@pytest.mark.parametrize("candidates", [[0], range(3), [6, 1], range(4, 8), [11]])
+def test_even_the_last_bit_of_the_logits_is_the_same_in_any_company(net, candidates):
     """Same bits, not merely close: a rounding error is enough to draw another token."""
     few, many = Recorder(net, []), Recorder(net, [])
-    drawn(few, n, SamplingOptions())  # type: ignore[arg-type]
-    drawn(many, 16, SamplingOptions())  # type: ignore[arg-type]
-    assert len(few.given) == SIZES.image_len - 1  # no step for the token after the last
-    for one, other in zip(few.given, many.given, strict=True):
-        assert len(one) % sampling.LANES == 0 and torch.equal(one[:n], other[:n])
+    drawn(few, candidates, SamplingOptions())
+    drawn(many, range(12), SamplingOptions())
+    groups = sorted({candidate // 4 for candidate in candidates})
+    assert len(few.given) == (SIZES.image_len - 1) * len(groups)  # no step for the token after the last
+    assert {len(logits) for logits in few.given} == {4}
+    for place, group in enumerate(groups):
+        for one, other in zip(few.given[place :: len(groups)], many.given[group::3], strict=True):
+            assert torch.equal(one, other)
+
+
+def test_a_model_without_lanes_computes_nothing_that_nobody_asked_for(net):
+    recorder = Recorder(net, [], lanes=None)
+    drawn(recorder, [3, 1, 5], SamplingOptions())
+    assert {len(logits) for logits in recorder.given} == {3}
 
 
 def test_temperature_zero_takes_the_likeliest_for_every_candidate(net):
-    tokens = drawn(net, 2, SamplingOptions(temperature=0))
+    tokens = drawn(net, range(2), SamplingOptions(temperature=0))
     assert torch.equal(tokens[0], tokens[1])
     logits = net(TEXT[None], tokens[:1])[0]  # (I, V)
     assert torch.equal(logits.argmax(1), tokens[0])
@@ -220,8 +238,7 @@ def test_temperature_zero_takes_the_likeliest_for_every_candidate(net):
 
 def test_closing_stops_before_the_next_step(net):
     recorder = Recorder(net, [])
-    table = sampling.uniforms(0, range(2), SIZES.image_len)
-    tokens = sampling.draw(recorder, TEXT, None, table, SamplingOptions())
+    tokens = sampling.draw(recorder, TEXT, None, 0, range(2), SamplingOptions(), FREE)
     next(tokens), next(tokens)
     tokens.close()
     assert len(recorder.given) == 1

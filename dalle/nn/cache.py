@@ -9,6 +9,10 @@ from typing import Self
 import torch
 from torch import Tensor
 
+# How many sequences take a step together, no more and no less: a product of another number of rows may go through
+# another kernel, which rounds differently, and a picture shall not depend on how many are drawn beside it.
+LANES = 8
+LANES_OF_GPU = 16
 
 @dataclass
 class KeyValues:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dalle.nn.attention import Attention
-from dalle.nn.cache import KeyValues
+from dalle.nn.cache import LANES, LANES_OF_GPU, KeyValues
 from dalle.nn.transformer import MLPS
 
 
@@ -165,6 +165,10 @@ class Seq2Seq(nn.Module):
     @property
     def vocab(self) -> int:
         return self.config.image_vocab
+
+    @property
+    def lanes(self) -> int:
+        return LANES if self.image_embedding.weight.device.type == "cpu" else LANES_OF_GPU
 
     def encode(self, text: Tensor) -> Tensor:
         """(B, T) tokens -> (B, T, D), what the decoder sees of a sentence."""

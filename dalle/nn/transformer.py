@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from dalle.contracts import ImageTokenizer
 from dalle.nn.attention import Attention
-from dalle.nn.cache import DecoderState, ShiftRing
+from dalle.nn.cache import LANES, LANES_OF_GPU, DecoderState, ShiftRing
 from dalle.nn.gate import SpatialGate
 from dalle.nn.patterns import BLOCK, visible, visible_blocks, visible_keys
 from dalle.nn.shift import shift_all, shift_step
@@ -146,6 +146,10 @@ class Transformer(nn.Module):
     @property
     def vocab(self) -> int:
         return self.config.image_vocab
+
+    @property
+    def lanes(self) -> int:
+        return LANES if self.image_embedding.weight.device.type == "cpu" else LANES_OF_GPU
 
     def reset(self) -> None:
         """Small normal weights; what a layer adds to the stream starts at zero."""

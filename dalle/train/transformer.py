@@ -171,11 +171,13 @@ def samples(
     """A sheet to look at while it trains: `each` pictures under one another for the first held-out captions."""
     h, w = dvae.grid
     device = next(net.parameters()).device
-    table = sampling.uniforms(0, range(each), h * w)
+    free = torch.full((h * w,), -1)
     options = SamplingOptions(top_k=64)
     columns: list[Tensor] = []
     for captions in heldout.captions[:count]:
-        drawn: Iterator[Tensor] = sampling.draw(net, text.encode(captions[0]).to(device), None, table, options)
+        drawn: Iterator[Tensor] = sampling.draw(
+            net, text.encode(captions[0]).to(device), None, 0, range(each), options, free
+        )
         columns.append(dvae.decode(torch.stack(list(drawn), dim=1).view(each, h, w)))  # (each, 3, S, S)
     pictures = images.to_pictures(torch.stack(columns, dim=1).flatten(0, 1).cpu())
     return images.grid(pictures, columns=count)

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-from PIL import Image
+import numpy as np
 
 from dalle import images
-from dalle.contracts import Candidate, Request, SamplingOptions, Update
+from dalle.contracts import Borders, Candidate, Request, SamplingOptions, Update
 from dalle.errors import DalleError, SettingError
 from dalle.ui import gallery
 from dalle.ui.create import MAX_SAMPLES, MAX_SEED
@@ -42,7 +42,7 @@ def drawer(loading: "Future[Studio]", shelf: Shelf) -> Callable[..., Iterator[tu
         temperature: float,
         top_k: int,
         top_p: float,
-        picture: Image.Image | None,
+        primed: np.ndarray | None,
         rows: int,
         browser: gr.Request,
     ) -> Iterator[tuple[Any, Any, Any]]:
@@ -57,8 +57,7 @@ def drawer(loading: "Future[Studio]", shelf: Shelf) -> Callable[..., Iterator[tu
                 keep=min(int(keep), int(samples)),
                 seed=used,
                 options=SamplingOptions(guidance, temperature, int(top_k), top_p),
-                prime=picture if rows else None,
-                rows=int(rows) if picture is not None else 0,
+                kept=None if primed is None else Borders(top=int(rows)).of(primed),
             )
             for update in studio.generate(request):
                 yield note(_status(update)), _show(update, request, studio, shelf, browser), used

@@ -64,7 +64,7 @@ def build(loading: "Future[Studio]") -> tuple[gr.Blocks, dict[str, Any]]:
         drawn = gr.on(
             started,
             drawing.drawer(loading, shelf),
-            [made.prompt, *settings.inputs, primed.picture, primed.rows],
+            [made.prompt, *settings.inputs, primed.tokens, primed.rows],
             [status, pictures, settings.seed],
             show_progress="minimal",
             show_progress_on=status,

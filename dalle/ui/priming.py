@@ -24,7 +24,7 @@ class Priming:
     preview: gr.HTML
     rows: gr.Slider
     remove: gr.Button
-    picture: gr.State  # PIL.Image, square, or None
+    tokens: gr.State  # (h, w) int64, or None
 
 
 def panel(loading: "Future[Studio]") -> Priming:
@@ -43,7 +43,7 @@ def panel(loading: "Future[Studio]") -> Priming:
         rows = slider("Rows kept", 0, 15, 1, 8, elem_id="rows", visible="hidden")
         remove = gr.Button("Remove the picture", elem_id="unprime", size="sm", visible=False)
     parts = Priming(upload, preview, rows, remove, gr.State(None, time_to_live=3600))
-    shown = [upload, preview, rows, remove, parts.picture]
+    shown = [upload, preview, rows, remove, parts.tokens]
     upload.upload(_receiver(loading), upload, shown, preprocess=False, **QUIET)
     remove.click(_forget, None, shown, **QUIET)
     return parts
@@ -61,11 +61,12 @@ def _receiver(loading: "Future[Studio]") -> Any:
             if not upload:
                 raise PictureError("No picture arrived. Please try again.")
             picture = images.read_picture(Path(upload["path"]))
-            picture = images.square(picture, loading.result().bundle.images.size)  # what the model will see
+            studio = loading.result()
+            tokens = studio.read(picture)
         except DalleError as error:
             return gr.update(value=None), note(str(error), alarm=True), gr.skip(), gr.skip(), gr.skip()
         shown = gr.update(visible=True)
-        return gr.update(value=None, visible=False), _kept(picture), shown, shown, picture
+        return gr.update(value=None, visible=False), _kept(studio.show(tokens)), shown, shown, tokens
 
     return receive
 

@@ -29,13 +29,19 @@ class FakeStudio:
             ranker=object(),
         )
 
+    def read(self, picture: Image.Image) -> np.ndarray:
+        return np.asarray(picture.resize((ROWS, ROWS)).convert("L")).astype(np.int64)
+
+    def show(self, tokens: np.ndarray) -> Image.Image:
+        return _shown(tokens).convert("RGB")
+
     def generate(self, request: Request) -> Iterator[Update]:
         if not request.prompt.strip():
             raise PromptError("Please type a sentence first.")
         self.requests.append(request)
         begun = time.monotonic()
         try:
-            for row in range(request.rows, ROWS + 1):
+            for row in range(_first_row(request), ROWS + 1):
                 time.sleep(self.pause)
                 shown = tuple(_candidate(request, i, row) for i in range(request.samples)) if row % 2 == 0 else ()
                 yield Update("sampling", row, ROWS, time.monotonic() - begun, self.pause * (ROWS - row), shown)
@@ -51,6 +57,14 @@ class FakeStudio:
             raise
 
 
+def _first_row(request: Request) -> int:
+    return 0 if request.kept is None else int((request.kept < 0).any(1).argmax())
+
+
+def _shown(tokens: np.ndarray) -> Image.Image:
+    return Image.fromarray(tokens.clip(0, 255).astype(np.uint8)).resize((256, 256), Image.Resampling.NEAREST)
+
+
 def _candidate(request: Request, index: int, row: int, score: float | None = None) -> Candidate:
     rng = np.random.default_rng((request.seed, index))
     base = rng.integers(90, 230, 3)
@@ -60,6 +74,6 @@ def _candidate(request: Request, index: int, row: int, score: float | None = Non
     tokens[row:] = -1
     pixels[row * 16 :] = 255
     picture = Image.fromarray(pixels)
-    if request.prime is not None:
-        picture.paste(request.prime.resize((256, 256)).crop((0, 0, 256, request.rows * 16)))
+    if request.kept is not None:
+        picture.paste(_shown(request.kept), mask=Image.fromarray((request.kept >= 0).repeat(16, 0).repeat(16, 1)))
     return Candidate(index, picture, tokens, score)

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from dalle import flaxfile, models, sampling
-from dalle.contracts import Request, SamplingOptions
+from dalle.contracts import Borders, Request, SamplingOptions
 from dalle.engine import Studio
 from dalle.errors import CheckpointError, ModelError
 from dalle.families import dalle_mini
@@ -88,9 +88,9 @@ def stepwise(model, text: Tensor, image: Tensor) -> Tensor:
 
 def greedy(model, text: Tensor, guidance: float, count: int = 1) -> Tensor:
     """(2, T) empty caption and caption -> (n, I) the likeliest tokens."""
-    table = torch.zeros(count, model.config.image_len, dtype=torch.float64)
+    free = torch.full((model.config.image_len,), -1)
     options = SamplingOptions(guidance=guidance, temperature=0)
-    return torch.stack(list(sampling.draw(model, text[1], text[0], table, options)), dim=1)
+    return torch.stack(list(sampling.draw(model, text[1], text[0], 0, range(count), options, free)), dim=1)
 
 
 def test_logits_all_at_once_and_step_by_step(case):
@@ -316,7 +316,8 @@ def test_from_a_prompt_and_a_picture_to_a_gallery(small):
     assert sum(file.parameters for file in found.files) > 100_000
     studio = Studio.load(str(small), "cpu")
     prime = Image.effect_mandelbrot((32, 32), (-2, -1, 1, 1), 20).convert("RGB")
-    *_, last = studio.generate(Request("an avocado armchair", samples=2, prime=prime, rows=14, previews=0))
+    kept = Borders(top=14).of(studio.read(prime))
+    *_, last = studio.generate(Request("an avocado armchair", samples=2, kept=kept, previews=0))
     assert last.stage == "done" and [c.picture.size for c in last.candidates] == [(32, 32)] * 2
     first, second = (candidate.tokens for candidate in last.candidates)
     assert (first[:14] == second[:14]).all() and (first[14:] != second[14:]).any()

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from dalle import models, torchfile
-from dalle.contracts import Request
+from dalle.contracts import Borders, Request
 from dalle.engine import Studio
 from dalle.errors import CheckpointError, InputError, ModelError
 from dalle.families import dalle_pytorch
@@ -43,7 +43,6 @@ def about(name: str) -> dict[str, Any]:
 
 def load(name: str) -> DALLE:
     return DALLE.of(dalle_pytorch.load(GOLDEN / f"{name}.pt", CPU))
-
 
 
 @pytest.fixture(params=WHOLE)
@@ -280,7 +279,8 @@ def test_from_a_file_to_a_gallery(place):
     *_, done = studio.generate(Request("a blue bird near the window", samples=3, seed=1))
     assert [candidate.picture.size for candidate in done.candidates] == [(8, 8)] * 3
     picture = done.candidates[0].picture
-    *_, primed = studio.generate(Request("a blue bird", samples=2, seed=1, prime=picture, rows=2))
+    kept = Borders(top=2).of(studio.read(picture))
+    *_, primed = studio.generate(Request("a blue bird", samples=2, seed=1, kept=kept))
     assert (primed.candidates[0].tokens[:2] == primed.candidates[1].tokens[:2]).all()
 
 
@@ -295,7 +295,7 @@ def test_the_clip_beside_a_model_ranks(place):
     for name in JUDGES[:1]:
         shutil.copyfile(GOLDEN / f"{name}.pt", place / "clip.pt")
         ranker = dalle_pytorch.load(place, CPU).ranker
-        scores = ranker.score("!\"#$", torch.rand(3, 3, 8, 8))  # few of its pieces are known to this CLIP
+        scores = ranker.score('!"#$', torch.rand(3, 3, 8, 8))  # few of its pieces are known to this CLIP
         assert scores.shape == (3,) and scores.abs().max() <= 1 + 1e-5
 
 

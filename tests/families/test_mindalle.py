@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from dalle import models, torchfile
-from dalle.contracts import Request
+from dalle.contracts import Borders, Request
 from dalle.engine import Studio
 from dalle.errors import CheckpointError, ModelError, PromptError
 from dalle.families import mindalle
@@ -149,7 +149,8 @@ def test_the_road_from_a_prompt_to_a_gallery(place):
     assert studio.bundle.options.top_k == 256
     prime = Image.effect_mandelbrot((16, 16), (-2, -1.5, 1, 1.5), 10).convert("RGB")
     *_, plain = studio.generate(Request("a Red bird", samples=2, previews=0))
-    *_, primed = studio.generate(Request("a Red bird", samples=2, previews=1, prime=prime, rows=2))
+    kept = Borders(top=2).of(studio.read(prime))
+    *_, primed = studio.generate(Request("a Red bird", samples=2, previews=1, kept=kept))
     assert [candidate.picture.size for candidate in plain.candidates] == [(8, 8)] * 2
     kept = np.stack([candidate.tokens[:2] for candidate in primed.candidates])
     assert (kept == kept[:1]).all() and (kept[0] != plain.candidates[0].tokens[:2]).any()

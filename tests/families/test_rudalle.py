@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from dalle import models, torchfile
-from dalle.contracts import Request, SamplingOptions
+from dalle.contracts import Borders, Request, SamplingOptions
 from dalle.engine import Studio
 from dalle.errors import CheckpointError, ModelError
 from dalle.families import rudalle
@@ -284,7 +284,7 @@ def test_the_road_from_a_prompt_to_a_ranked_gallery(place):
     *_, likeliest = studio.generate(request)
     assert likeliest.candidates[0].tokens.flatten().tolist() == wanted["noprompt_greedy_tokens"][0].tolist()
     prime = Image.effect_mandelbrot((16, 16), (-2, -1.5, 1, 1.5), 10).convert("RGB")
-    *_, primed = studio.generate(Request(PROMPT, samples=3, previews=1, prime=prime, rows=2))
+    *_, primed = studio.generate(Request(PROMPT, samples=3, previews=1, kept=Borders(top=2).of(studio.read(prime))))
     size = studio.bundle.images.size
     assert [candidate.picture.size for candidate in primed.candidates] == [(size, size)] * 3
     kept = studio.bundle.images.encode(to_tensor([prime.resize((size, size), Image.Resampling.LANCZOS)]))[0, :2]

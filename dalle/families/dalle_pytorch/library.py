@@ -114,8 +114,8 @@ class DALLE:
         out = torch.cat([prefix, prefix.new_zeros(len(text), config.image_len - prefix.shape[1])], dim=1)
         for members in _alike(torch.cat([stream, prefix], dim=1)):
             first = members[0]
-            table = sampling.uniforms(seed, members, config.image_len)
-            drawn = sampling.draw(self.model, stream[first], null, table, options, prefix[first])
+            kept = F.pad(prefix[first], (0, config.image_len - prefix.shape[1]), value=-1)
+            drawn = sampling.draw(self.model, stream[first], null, seed, members, options, kept)
             for position, tokens in enumerate(drawn, start=prefix.shape[1]):
                 out[members, position] = tokens
         return out
