@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-import numpy as np
 
 from dalle import images
-from dalle.contracts import Borders, Candidate, Request, SamplingOptions, Update
+from dalle.contracts import Candidate, Request, SamplingOptions, Update
 from dalle.errors import DalleError, SettingError
-from dalle.ui import gallery
+from dalle.ui import gallery, priming
 from dalle.ui.create import MAX_SAMPLES, MAX_SEED
 from dalle.ui.gallery import Card
 from dalle.ui.parts import note
@@ -33,6 +32,7 @@ def drawer(loading: "Future[Studio]", shelf: Shelf) -> Callable[..., Iterator[tu
     """The event behind Draw: yields the status line, the gallery and the seed that was used."""
 
     def draw(
+        browser: gr.Request,
         prompt: str,
         samples: int,
         keep: int,
@@ -42,9 +42,7 @@ def drawer(loading: "Future[Studio]", shelf: Shelf) -> Callable[..., Iterator[tu
         temperature: float,
         top_k: int,
         top_p: float,
-        primed: np.ndarray | None,
-        rows: int,
-        browser: gr.Request,
+        *primed: Any,
     ) -> Iterator[tuple[Any, Any, Any]]:
         try:
             if not loading.done():
@@ -57,7 +55,7 @@ def drawer(loading: "Future[Studio]", shelf: Shelf) -> Callable[..., Iterator[tu
                 keep=min(int(keep), int(samples)),
                 seed=used,
                 options=SamplingOptions(guidance, temperature, int(top_k), top_p),
-                kept=None if primed is None else Borders(top=int(rows)).of(primed),
+                kept=priming.kept(*primed),
             )
             for update in studio.generate(request):
                 yield note(_status(update)), _show(update, request, studio, shelf, browser), used

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _ASSETS = Path(__file__).resolve().parents[2] / "assets"
+# Each has a style sheet or a script of its own in assets/page; they apply in this order.
+_PANELS = ("base", "create", "templates", "sweep", "priming", "gallery", "history", "about")
 _QUEUE = 24  # drawings that may wait at once
 
 _HEADER = """
@@ -64,7 +66,7 @@ def build(loading: "Future[Studio]") -> tuple[gr.Blocks, dict[str, Any]]:
         drawn = gr.on(
             started,
             drawing.drawer(loading, shelf),
-            [made.prompt, *settings.inputs, primed.tokens, primed.rows],
+            [made.prompt, *settings.inputs, *primed.inputs],
             [status, pictures, settings.seed],
             show_progress="minimal",
             show_progress_on=status,
@@ -100,8 +102,8 @@ def _launch_options(shelf: Shelf) -> dict[str, Any]:
     fonts = Mount("/fonts", StaticFiles(directory=_ASSETS / "fonts"))
     return {
         "theme": theme(),
-        "css_paths": [_ASSETS / "page.css"],
-        "js": (_ASSETS / "page.js").read_text(encoding="utf-8"),
+        "css_paths": _assets("css"),
+        "js": "() => {" + "".join(script.read_text(encoding="utf-8") for script in _assets("js")) + "}",
         "app_kwargs": {"routes": [fonts, shelf.route()]},
         "allowed_paths": [str(shelf.home)],  # where the files of the named endpoint lie
         "footer_links": ["api"],
@@ -111,6 +113,11 @@ def _launch_options(shelf: Shelf) -> dict[str, Any]:
         "ssr_mode": False,
         "show_error": False,
     }
+
+
+def _assets(kind: str) -> list[Path]:
+    files = [_ASSETS / "page" / f"{panel}.{kind}" for panel in _PANELS]
+    return [file for file in files if file.exists()]
 
 
 def _turn(drawing: bool) -> str:

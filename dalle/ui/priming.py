@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+import numpy as np
 from PIL import Image
 
 from dalle import images
+from dalle.contracts import Borders
 from dalle.errors import DalleError, PictureError
 from dalle.ui.parts import QUIET, data_url, html, note, slider
 
@@ -25,6 +27,11 @@ class Priming:
     rows: gr.Slider
     remove: gr.Button
     tokens: gr.State  # (h, w) int64, or None
+
+    @property
+    def inputs(self) -> list[gr.components.Component]:
+        """What `kept` wants to know when a drawing begins."""
+        return [self.tokens, self.rows]
 
 
 def panel(loading: "Future[Studio]") -> Priming:
@@ -52,6 +59,11 @@ def panel(loading: "Future[Studio]") -> Priming:
 def fit(grid: tuple[int, int]) -> dict[str, Any]:
     """The rows slider of a model with this token grid; at first half of the picture is kept."""
     return gr.update(maximum=grid[0] - 1, value=grid[0] // 2)
+
+
+def kept(tokens: np.ndarray | None, rows: int) -> np.ndarray | None:
+    """The values of `Priming.inputs` -> (h, w) tokens to keep, -1 inside the borders; None without a picture."""
+    return None if tokens is None else Borders(top=int(rows)).of(tokens)
 
 
 def _receiver(loading: "Future[Studio]") -> Any:
