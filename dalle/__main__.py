@@ -157,6 +157,31 @@ def push(chosen: argparse.Namespace) -> None:
     print(upload(chosen.model, chosen.repository, chosen.private))
 
 
+def bench(chosen: argparse.Namespace) -> None:
+    """Measure how fast it draws, against what the machine allows and against other programs that are installed."""
+    from dalle.bench import footprint, journey, profile, speed
+    from dalle.bench.report import Part, Report
+    from dalle.bench.workload import Workload
+
+    parts: dict[str, Part] = {}
+    if chosen.profile:
+        parts["profile"] = profile.measure(Workload(chosen.grid[0], max(chosen.candidates)))
+    if chosen.end_to_end:
+        parts["end_to_end"] = journey.measure()
+    if chosen.memory:
+        parts["memory"] = footprint.measure()
+    if not parts:
+        plan = speed.Plan(chosen.grid, chosen.candidates, chosen.peers, chosen.repeats)
+        parts["speed"] = speed.measure(plan, say=lambda text: print(text, file=sys.stderr))
+    report = Report.of(parts)
+    if chosen.out:
+        chosen.out.write_text(json.dumps(report.json(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    if chosen.json:
+        _print_json(report.json())
+    else:
+        print(report.table())
+
+
 def _request(chosen: argparse.Namespace, studio: Studio) -> Request:
     from dalle.contracts import Request
 
@@ -255,6 +280,11 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _counts(text: str) -> tuple[int, ...]:
+    """An argument that is a list of counts."""
+    return tuple(map(_count, text.split(",")))
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m dalle", description="Pictures from sentences.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -273,6 +303,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_inspect(command(inspect))
     _add_convert(command(convert))
     _add_push(command(push))
+    _add_bench(command(bench))
     return parser
 
 
@@ -338,6 +369,18 @@ def _add_push(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="its folder, or a name from the list of models")
     parser.add_argument("repository", help="owner/name; it is made where there is none")
     parser.add_argument("--private", action="store_true", help="if it is made: for yourself only")
+
+
+def _add_bench(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--grid", type=_counts, default=(16, 32), help="token rows of a picture (16,32)")
+    parser.add_argument("--candidates", type=_counts, default=(1, 8, 16, 32), help="drawn together (1,8,16,32)")
+    parser.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True, help="other programs too (yes)")
+    parser.add_argument("--repeats", type=_count, default=5, help="medians are of so many (5)")
+    parser.add_argument("--profile", action="store_true", help="instead: the costliest operators of a step")
+    parser.add_argument("--end-to-end", action="store_true", help="instead: the parts of a request, with the own model")
+    parser.add_argument("--memory", action="store_true", help="instead: memory of a request, start of the page")
+    parser.add_argument("--out", type=Path, help="the JSON file to write")
+    parser.add_argument("--json", action="store_true", help="for machines")
 
 
 def _add_reconstruct(parser: argparse.ArgumentParser) -> None:

@@ -1,0 +1,59 @@
+"""Whoever draws tokens: our own steps and other programs, behind one protocol."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from dalle import sampling
+from dalle.bench.workload import FLOAT32, Storage, Workload
+from dalle.contracts import TokenModel
+
+
+class Contender(Protocol):
+    """One program at one workload."""
+
+    storage: Storage
+
+    def begin(self, known: int) -> None:
+        """Get ready to draw image token `known` of all candidates: the sentence and the tokens before it are read."""
+
+    def step(self) -> None:
+        """Draw one more token of every candidate."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the table."""
+
+    name: str
+    build: Callable[[Workload], Contender]  # raises ImportError where something that it needs is absent
+    package: str = "torch"  # whose version the report names
+
+
+class Ours:
+    """This program's sampler, around any of its steps."""
+
+    def __init__(self, model: TokenModel, work: Workload, storage: Storage = FLOAT32):
+        self.model, self.work, self.storage = model, work, storage
+
+    def begin(self, known: int) -> None:
+        kept = torch.full((self.work.steps,), -1)
+        kept[:known] = 0
+        text = torch.zeros(self.work.text_len, dtype=torch.long)
+        candidates = range(self.work.candidates)
+        self.tokens = sampling.draw(self.model, text, None, 0, candidates, self.work.options, kept)
+        next(self.tokens)
+
+    def step(self) -> None:
+        next(self.tokens)
+
+
+def sample(logits: Tensor, work: Workload) -> Tensor:
+    """(n, V) -> (n,) by our own sampler, for programs that leave this to the caller."""
+    return sampling.choose(*sampling.filter_logits(logits, work.options), torch.full((len(logits),), 0.5))
+
+
+OURS = (Entry("PyTorch", lambda work: Ours(work.transformer(), work)),)

@@ -1,0 +1,52 @@
+"""Where the time of a step goes: the operators that cost most."""
+
+from dataclasses import dataclass
+
+from torch.profiler import ProfilerActivity, profile
+
+from dalle.bench.contender import OURS, Contender
+from dalle.bench.workload import Workload
+
+SHOWN = 12
+
+
+@dataclass(frozen=True)
+class Operator:
+    name: str
+    share: float  # of the time of the step
+    milliseconds: float  # to a step, without the operators that it calls
+    calls: float  # to a step
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The costliest operators of each of our own steps."""
+
+    workload: Workload
+    operators: dict[str, tuple[Operator, ...]]  # by the step's name, costliest first
+
+    def table(self) -> str:
+        blocks = [f"operators of a step, {self.workload.candidates} candidates, middle of the picture"]
+        for name, operators in self.operators.items():
+            rows = (f"  {o.name:40}{o.share:6.0%}{o.milliseconds:9.2f} ms{o.calls:7.0f} calls" for o in operators)
+            blocks.append("\n".join([name, *rows]))
+        return "\n\n".join(blocks)
+
+
+def measure(work: Workload, steps: int = 8) -> Profile:
+    """Profile the middle of a picture."""
+    return Profile(work, {entry.name: _operators(entry.build(work), work, steps) for entry in OURS})
+
+
+def _operators(contender: Contender, work: Workload, steps: int) -> tuple[Operator, ...]:
+    contender.begin(work.steps // 2)
+    contender.step()
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        for _ in range(steps):
+            contender.step()
+    events = sorted(profiler.key_averages(), key=lambda event: -event.self_cpu_time_total)
+    total = sum(event.self_cpu_time_total for event in events)
+    return tuple(
+        Operator(e.key, e.self_cpu_time_total / total, e.self_cpu_time_total / steps / 1e3, e.count / steps)
+        for e in events[:SHOWN]
+    )

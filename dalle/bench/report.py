@@ -1,0 +1,37 @@
+"""What was measured, when, where and with what: as a table and as JSON."""
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol, Self
+
+from dalle.bench.contender import OURS
+from dalle.bench.machine import describe, versions
+from dalle.bench.peers import PEERS
+
+
+class Part(Protocol):
+    """One dataclass of figures."""
+
+    def table(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Report:
+    date: str
+    machine: dict[str, str | int]
+    versions: dict[str, str]
+    parts: dict[str, Any]  # of `Part`s, by name
+
+    @classmethod
+    def of(cls, parts: dict[str, Part]) -> Self:
+        packages = (entry.package for entry in (*OURS, *PEERS))
+        return cls(datetime.now(UTC).isoformat(timespec="seconds"), describe(), versions(*packages), parts)
+
+    def table(self) -> str:
+        head = f"{self.date}  {self.machine['processor']}, {self.machine['threads']} threads"
+        return "\n\n".join([head, *(part.table() for part in self.parts.values())])
+
+    def json(self) -> dict[str, Any]:
+        fields = asdict(self)
+        parts = fields.pop("parts")
+        return {**fields, **parts}

@@ -1,0 +1,128 @@
+"""The benchmark on a tiny shape: what it reports, who takes part, and that our rivals compute what we do."""
+
+import json
+
+import pytest
+import torch
+
+from dalle.__main__ import main
+from dalle.bench import profile, speed
+from dalle.bench.contender import Entry
+from dalle.bench.machine import Gauge, Limits
+from dalle.bench.peers import PEERS
+from dalle.bench.race import race
+from dalle.bench.report import Report
+from dalle.bench.workload import FLOAT32, Bound, Storage, Workload
+
+TINY = Workload(grid=4, candidates=2, depth=2, width=16, heads=2, codebook=32, text_len=4, text_vocab=8, top_k=5)
+PLAN = speed.Plan(grids=(4,), candidates=(1, 3), repeats=2, stretches=2, steps=2)
+
+
+@pytest.fixture(scope="module")
+def measured() -> speed.Speed:
+    return speed.measure(PLAN, TINY, Gauge(floats=2**12, side=32), say=lambda text: None)
+
+
+def test_everybody_is_measured_or_named_as_absent(measured):
+    for heat in measured.heats:
+        assert {line.name for line in heat.lines} | set(heat.absent) >= {entry.name for entry in PEERS} | {"PyTorch"}
+        assert not {line.name for line in heat.lines} & set(heat.absent)
+        assert all(heat.absent.values())
+
+
+def test_the_report_says_what_was_measured_where(measured):
+    told = json.loads(json.dumps(Report.of({"speed": measured}).json()))
+    assert {"date", "machine", "versions", "speed"} == set(told)
+    assert told["versions"]["torch"] == torch.__version__
+    assert told["machine"]["threads"] == torch.get_num_threads()
+    assert [heat["workload"]["candidates"] for heat in told["speed"]["heats"]] == [1, 3]
+    line = told["speed"]["heats"][1]["lines"][0]
+    assert line["name"] == "PyTorch"
+    assert line["seconds"] * line["tokens_per_second"] == pytest.approx(3 * TINY.steps)
+    assert line["of_limit"] > 0
+
+
+def test_the_table_names_the_absent_and_a_noisy_machine(measured, monkeypatch):
+    def absent(work):
+        raise ImportError("nobody installed it")
+
+    monkeypatch.setattr(speed, "PEERS", (Entry("Nobody", absent),))
+    monkeypatch.setattr(speed, "NOISE", -1)
+    table = speed.measure(PLAN, TINY, Gauge(2**12, 32), say=lambda text: None).table()
+    assert "Nobody" in table and "absent: nobody installed it" in table
+    assert "too noisy" in table
+    assert "PyTorch" in measured.table()
+
+
+def test_turns_are_taken_and_stretches_lie_within_the_picture():
+    turns = []
+
+    class Watched:
+        def __init__(self, name):
+            self.name, self.storage = name, FLOAT32
+
+        def begin(self, known):
+            self.drawn = known + 1
+            turns.append((self.name, known))
+
+        def step(self):
+            self.drawn += 1
+            assert self.drawn <= 16
+
+    paces = race({name: Watched(name) for name in "ab"}, length=16, rounds=2, stretches=2, steps=6)
+    assert turns == [("a", 1), ("b", 1), ("a", 8), ("b", 8)] * 2
+    assert set(paces) == {"a", "b"} and all(pace.spread >= 0 for pace in paces.values())
+
+
+def test_the_bound_counts_every_weight_and_every_key():
+    net = TINY.transformer()
+    linear = [m for m in net.modules() if isinstance(m, torch.nn.Linear) and m is not net.text_head]
+    assert TINY.weights == sum(m.weight.numel() for m in linear)
+    keys = [TINY.text_len + drawn for drawn in range(1, TINY.steps + 1)]  # seen by each step
+    numbers = [2 * TINY.depth * TINY.width * (TINY.text_len + 2 * (n - TINY.text_len)) for n in keys]
+    assert TINY.bytes_read(FLOAT32) == 4 * (TINY.weights + sum(numbers) / TINY.steps)
+    limits = Limits(gemm=1e9, bandwidth=1e3)
+    assert Bound.of(TINY, limits, Storage(2, 2)).step == Bound.of(TINY, limits, FLOAT32).step / 2
+
+
+def test_the_profile_names_operators_and_their_shares():
+    for operators in profile.measure(TINY, steps=2).operators.values():
+        assert any("linear" in operator.name or "mm" in operator.name for operator in operators)
+        shares = [operator.share for operator in operators]
+        assert shares == sorted(shares, reverse=True) and sum(shares) <= 1
+
+
+@pytest.mark.parametrize("entry", PEERS, ids=lambda entry: entry.name)
+def test_a_peer_draws(entry):
+    try:
+        peer = entry.build(TINY)
+    except ImportError as error:
+        pytest.skip(str(error))
+    for known in (0, 5):
+        peer.begin(known)
+        peer.step()
+        peer.step()
+
+
+def test_openvino_computes_what_we_do():
+    pytest.importorskip("openvino")
+    from dalle.bench.peers.openvino import IN_FLOAT32, OpenVino
+
+    net, peer = TINY.transformer(), OpenVino(IN_FLOAT32, TINY)
+    text, image = torch.tensor([[1, 2, 3, 4]]), torch.tensor([[5, 6], [7, 8]])
+    wanted, state = net.prefill(text)
+    peer.forget()
+    torch.testing.assert_close(peer.read(text, torch.zeros(1, dtype=torch.int32)), wanted)
+    state, origin = state.repeat(2), torch.zeros(2, dtype=torch.int32)
+    for tokens in image.T:
+        found = peer.read(tokens[:, None] + TINY.text_vocab, origin)
+        torch.testing.assert_close(found, net.step(tokens, state), atol=1e-4, rtol=1e-4)
+        origin = torch.arange(2, dtype=torch.int32)
+
+
+def test_the_command_writes_and_prints_json(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(profile, "measure", lambda work: profile.Profile(work, {}))
+    out = tmp_path / "bench.json"
+    assert main(["bench", "--profile", "--grid", "16", "--candidates", "1,2", "--json", "--out", str(out)]) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads(out.read_text())
+    assert json.loads(out.read_text())["profile"]["workload"]["candidates"] == 2
