@@ -80,7 +80,7 @@ def build(loading: "Future[Studio]") -> tuple[gr.Blocks, dict[str, Any]]:
 
         count = create.count_with(lambda: _tokens(loading))
         made.prompt.change(count, made.prompt, made.meter, trigger_mode="always_last", **QUIET)
-        page.load(_welcome(loading), None, [status, facts, primed.rows, *settings.options], **QUIET).then(
+        page.load(_welcome(loading), None, [status, facts, *primed.borders, *settings.options], **QUIET).then(
             count, made.prompt, made.meter, **QUIET
         )
 
@@ -140,14 +140,14 @@ def _welcome(loading: "Future[Studio]") -> Any:
         try:
             studio = loading.result()
         except DalleError as error:
-            return note(str(error), alarm=True), *[gr.skip()] * 6
+            return note(str(error), alarm=True), *[gr.skip()] * 7
         except Exception:
             _log.exception("the model did not load")
-            return note("The model could not be loaded; the server's log says why.", alarm=True), *[gr.skip()] * 6
+            return note("The model could not be loaded; the server's log says why.", alarm=True), *[gr.skip()] * 7
         return (
             note(drawing.READY),
             about.facts(studio.bundle, str(studio.device)),
-            priming.fit(studio.bundle.images.grid),
+            *priming.fit(studio.bundle.images.grid),
             *create.chosen_options(studio.bundle.options),
         )
 

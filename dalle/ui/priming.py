@@ -1,7 +1,9 @@
-"""Start from a picture: its top rows are kept, token for token, and the model continues it."""
+"""Start from a picture: some of its tokens are kept as they are, and the model draws the rest around them."""
 
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,80 +19,242 @@ from dalle.ui.parts import QUIET, data_url, html, note, slider
 if TYPE_CHECKING:
     from dalle.engine import Studio
 
-_HINT = "Its top rows stay as they are; the model draws the rest."
+_HINT = "Drop, paste or choose a picture. A part of it stays as it is; the model draws the rest."
+_SEEN = 768  # pixels, longest side of an upload as the page shows it
+_HELD = 2048  # and as it is held here for another crop
+_SMALLEST = 16  # pixels, side of a crop
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A square of an upright picture: its left, its top and its side in pixels."""
+
+    x: float
+    y: float
+    side: float
+
+    @classmethod
+    def centred(cls, size: tuple[int, int]) -> "Crop":
+        """The largest one in the middle."""
+        side = min(size)
+        return cls((size[0] - side) / 2, (size[1] - side) / 2, side)
+
+    def within(self, size: tuple[int, int]) -> "Crop":
+        """The nearest one that lies in a picture of that size, at whole pixels. Raises PictureError."""
+        if not all(isfinite(value) for value in (self.x, self.y, self.side)):
+            raise PictureError("That crop cannot be used. Please give the picture again.")
+        side = round(min(max(self.side, _SMALLEST), *size))
+        x, y = (round(min(max(value, 0), whole - side)) for value, whole in zip((self.x, self.y), size, strict=True))
+        return Crop(x, y, side)
+
+    def of(self, picture: Image.Image) -> Image.Image:
+        return picture.crop((round(self.x), round(self.y), round(self.x + self.side), round(self.y + self.side)))
 
 
 @dataclass(frozen=True)
 class Priming:
     upload: gr.Image
-    preview: gr.HTML
+    canvas: gr.HTML
     rows: gr.Slider
+    columns: gr.Slider
     remove: gr.Button
-    tokens: gr.State  # (h, w) int64, or None
+    tokens: gr.State  # (h, w) int64, -1 where unknown; or None
+    source: gr.State  # the upright upload, for another crop; or None
 
     @property
     def inputs(self) -> list[gr.components.Component]:
         """What `kept` wants to know when a drawing begins."""
-        return [self.tokens, self.rows]
+        return [self.tokens, self.rows, self.columns]
+
+    @property
+    def outputs(self) -> list[gr.components.Component]:
+        """What `place` fills."""
+        return list(vars(self).values())
+
+    @property
+    def borders(self) -> list[gr.components.Component]:
+        """What `fit` fills."""
+        return [self.rows, self.columns]
 
 
 def panel(loading: "Future[Studio]") -> Priming:
-    """Upload, see which rows are kept, move the border."""
+    """Upload, crop, see what the model sees, and move the border of what is kept."""
     with gr.Accordion("Start from a picture", open=False, elem_id="priming"):
         upload = gr.Image(
             type="filepath",
             sources=["upload", "clipboard"],
             label="A picture to continue",
             show_label=False,
-            placeholder="Drop an image file here",
+            placeholder="Drop, paste or choose a picture",
             height=180,
             elem_id="prime",
         )
-        preview = html(note(_HINT), elem_id="prime-preview", js_on_load="watch('value', () => window.dalle.keepRows())")
-        rows = slider("Rows kept", 0, 15, 1, 8, elem_id="rows", visible="hidden")
+        canvas = html(note(_HINT), elem_id="canvas", js_on_load=_ON_LOAD)
+        rows = slider("Rows kept", 0, 15, 1, 7, elem_id="rows", visible="hidden")
+        columns = slider("Columns kept", 0, 15, 1, 0, elem_id="columns", visible="hidden")
         remove = gr.Button("Remove the picture", elem_id="unprime", size="sm", visible=False)
-    parts = Priming(upload, preview, rows, remove, gr.State(None, time_to_live=3600))
-    shown = [upload, preview, rows, remove, parts.tokens]
-    upload.upload(_receiver(loading), upload, shown, preprocess=False, **QUIET)
-    remove.click(_forget, None, shown, **QUIET)
+    tokens, source = (gr.State(None, time_to_live=3600) for _ in range(2))
+    parts = Priming(upload, canvas, rows, columns, remove, tokens, source)
+    upload.upload(_receiver(loading), upload, parts.outputs, preprocess=False, **QUIET)
+    canvas.crop(_cropper(loading), [parts.source, rows, columns], parts.outputs, **QUIET)
+    remove.click(forget, None, parts.outputs, **QUIET)
     return parts
 
 
-def fit(grid: tuple[int, int]) -> dict[str, Any]:
-    """The rows slider of a model with this token grid; at first half of the picture is kept."""
-    return gr.update(maximum=grid[0] - 1, value=grid[0] // 2)
+def usual(grid: tuple[int, int]) -> Borders:
+    """What is kept at first: just under half, as in the paper, which keeps 15 rows of 32."""
+    return Borders(top=grid[0] * 15 // 32)
 
 
-def kept(tokens: np.ndarray | None, rows: int) -> np.ndarray | None:
-    """The values of `Priming.inputs` -> (h, w) tokens to keep, -1 inside the borders; None without a picture."""
-    return None if tokens is None else Borders(top=int(rows)).of(tokens)
+def fit(grid: tuple[int, int]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The sliders of a model with this token grid, at its usual borders."""
+    return _sliders(grid, usual(grid))
 
 
-def _receiver(loading: "Future[Studio]") -> Any:
+def kept(tokens: np.ndarray | None, rows: float, columns: float) -> np.ndarray | None:
+    """The values of `Priming.inputs` -> (h, w) tokens to keep, -1 where the model draws; None without a picture."""
+    return None if tokens is None else Borders(top=int(rows), left=int(columns)).of(tokens)
+
+
+def place(studio: "Studio", tokens: np.ndarray, borders: Borders | None = None) -> tuple[Any, ...]:
+    """Put a picture that is known by its (h, w) tokens on the canvas: the values of `Priming.outputs`.
+
+    Tokens that are -1 are not known and stay to be drawn. Without `borders`, what is known of a part is kept, and
+    the usual part of a whole picture.
+    """
+    return _placed(studio, tokens, borders or _known(tokens))
+
+
+def forget() -> tuple[Any, ...]:
+    """No picture: the values of `Priming.outputs`."""
+    away = gr.update(visible="hidden")
+    return gr.update(value=None, visible=True), note(_HINT), away, away, gr.update(visible=False), None, None
+
+
+def outline(kept: np.ndarray | None) -> str:
+    """The border between kept and drawn tokens, as a drawing to lay over a picture; empty where there is none."""
+    if kept is None or not (kept >= 0).any():
+        return ""
+    h, w = kept.shape
+    mask = np.pad(kept >= 0, 1, mode="edge")  # the edge of the picture is no border
+    below, right = mask[1:, 1:-1] != mask[:-1, 1:-1], mask[1:-1, 1:] != mask[1:-1, :-1]
+    lines = [f"M{x} {y}h1" for y, x in zip(*below.nonzero(), strict=True)]
+    lines += [f"M{x} {y}v1" for y, x in zip(*right.nonzero(), strict=True)]
+    return (
+        f'<svg class="kept" viewBox="0 0 {w} {h}" preserveAspectRatio="none" aria-hidden="true">'
+        f'<path d="{"".join(lines)}"/></svg>'
+    )
+
+
+def _receiver(loading: "Future[Studio]") -> Callable[..., tuple[Any, ...]]:
     def receive(upload: dict[str, Any] | None) -> tuple[Any, ...]:
         """Gradio hands over the file unopened: what people upload is decoded by us, and refused in a sentence."""
         try:
             if not upload:
                 raise PictureError("No picture arrived. Please try again.")
             picture = images.read_picture(Path(upload["path"]))
+            picture.thumbnail((_HELD, _HELD), Image.Resampling.LANCZOS)
             studio = loading.result()
-            tokens = studio.read(picture)
+            return _read(studio, picture, Crop.centred(picture.size), usual(studio.bundle.images.grid))
         except DalleError as error:
-            return gr.update(value=None), note(str(error), alarm=True), gr.skip(), gr.skip(), gr.skip()
-        shown = gr.update(visible=True)
-        return gr.update(value=None, visible=False), _kept(studio.show(tokens)), shown, shown, tokens
+            return gr.update(value=None), note(str(error), alarm=True), *[gr.skip()] * 5
 
     return receive
 
 
-def _forget() -> tuple[Any, ...]:
-    rows, remove = gr.update(visible="hidden"), gr.update(visible=False)
-    return gr.update(value=None, visible=True), note(_HINT), rows, remove, None
+def _cropper(loading: "Future[Studio]") -> Callable[..., tuple[Any, ...]]:
+    def crop(event: gr.EventData, source: Image.Image | None, rows: float, columns: float) -> tuple[Any, ...]:
+        try:
+            if source is None:
+                raise PictureError("The picture is no longer at hand. Please give it again.")
+            square = Crop(float(event.x), float(event.y), float(event.side))
+            return _read(loading.result(), source, square.within(source.size), Borders(int(rows), left=int(columns)))
+        except DalleError as error:
+            return gr.skip(), note(str(error), alarm=True), *[gr.skip()] * 5
+
+    return crop
 
 
-def _kept(picture: Image.Image) -> str:
+def _read(studio: "Studio", picture: Image.Image, crop: Crop, borders: Borders) -> tuple[Any, ...]:
+    tokens = studio.read(picture if crop == Crop.centred(picture.size) else crop.of(picture))
+    return _placed(studio, tokens, borders, picture, crop)
+
+
+def _placed(
+    studio: "Studio",
+    tokens: np.ndarray,
+    borders: Borders,
+    source: Image.Image | None = None,
+    crop: Crop | None = None,
+) -> tuple[Any, ...]:
+    seen = studio.show(np.where(tokens < 0, 0, tokens))
+    markup = _canvas(seen, tokens, borders, _cropping(source, crop) if source and crop else "")
+    hidden, shown = gr.update(value=None, visible=False), gr.update(visible=True)
+    return hidden, markup, *_sliders(tokens.shape, borders, visible=True), shown, tokens, source
+
+
+def _sliders(grid: tuple[int, ...], borders: Borders, **more: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    h, w = grid
     return (
-        '<figure class="plate primed">'
-        f'<img src="{data_url(picture)}" alt="The picture to continue">'
-        '<figcaption class="rest">the model draws this part</figcaption></figure>'
+        gr.update(maximum=h - 1, value=borders.top, **more),
+        gr.update(maximum=w - 1, value=borders.left, **more),
     )
+
+
+def _known(tokens: np.ndarray) -> Borders:
+    """The borders of what is known: whole rows at the top, then whole columns at the left."""
+    if (tokens >= 0).all():
+        return usual(tokens.shape)
+    top = int((tokens < 0).any(1).argmax())
+    return Borders(top=top, left=int((tokens[top:] < 0).any(0).argmax()))
+
+
+def _canvas(seen: Image.Image, tokens: np.ndarray, borders: Borders, cropping: str) -> str:
+    """The picture as the model sees it, under its token grid, with the border to move."""
+    h, w = tokens.shape
+    mode = "corner" if borders.left else "rows"
+    views = _buttons("view", {"keep": "What is kept", "crop": "Crop"}, "keep") if cropping else ""
+    modes = _buttons("mode", {"rows": "Top rows", "corner": "All but a corner"}, mode)
+    return (
+        f'<div class="canvas" data-view="keep" data-mode="{mode}" data-rows="{h}" data-columns="{w}"'
+        f' style="--rows:{h};--columns:{w};--top:{borders.top};--left:{borders.left}">{views}'
+        f'<figure class="plate primed"><img src="{data_url(seen)}" alt="The picture as the model sees it">'
+        f'{_unknown(tokens)}<span class="cells"></span><figcaption class="rest"><i>drawn by the model</i></figcaption>'
+        f'<span class="handle" role="slider" tabindex="0" aria-label="Border of what is kept"'
+        f' aria-valuemin="0" aria-valuemax="{h - 1}" aria-valuenow="{borders.top}"></span></figure>'
+        f"{cropping}{modes}</div>"
+    )
+
+
+def _cropping(source: Image.Image, crop: Crop) -> str:
+    """The upload behind a square window; the browser moves it and tells where it came to rest."""
+    seen = source.copy()
+    seen.thumbnail((_SEEN, _SEEN))
+    w, h = source.size
+    return (
+        f'<div class="crop" data-width="{w}" data-height="{h}" data-x="{crop.x}" data-y="{crop.y}"'
+        f' data-side="{crop.side}"><div class="plate window" role="application" tabindex="0" aria-label="Crop: drag'
+        f' the picture or use the arrow keys, plus and minus zoom"><img src="{data_url(seen)}" alt="Your picture"'
+        f' draggable="false"></div><label class="zoom"><span>Zoom</span><input type="range" min="1" max="8"'
+        f' step="0.01" value="1"></label></div>'
+    )
+
+
+def _buttons(name: str, choices: dict[str, str], chosen: str) -> str:
+    buttons = "".join(
+        f'<button type="button" data-{name}="{key}" aria-pressed="{str(key == chosen).lower()}">{title}</button>'
+        for key, title in choices.items()
+    )
+    return f'<div class="choice" role="group">{buttons}</div>'
+
+
+def _unknown(tokens: np.ndarray) -> str:
+    """Blank squares over the tokens that nobody knows."""
+    if (tokens >= 0).all():
+        return ""
+    h, w = tokens.shape
+    squares = "".join(f"M{x} {y}h1v1h-1z" for y, x in np.argwhere(tokens < 0))
+    return f'<svg class="unknown" viewBox="0 0 {w} {h}" aria-hidden="true"><path d="{squares}"/></svg>'
+
+
+_ON_LOAD = "element.addEventListener('crop', (event) => trigger('crop', event.detail));"
