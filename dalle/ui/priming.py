@@ -213,8 +213,8 @@ def _canvas(seen: Image.Image, tokens: np.ndarray, borders: Borders, cropping: s
     """The picture as the model sees it, under its token grid, with the border to move."""
     h, w = tokens.shape
     mode = "corner" if borders.left else "rows"
-    views = _buttons("view", {"keep": "What is kept", "crop": "Crop"}, "keep") if cropping else ""
-    modes = _buttons("mode", {"rows": "Top rows", "corner": "All but a corner"}, mode)
+    views = _buttons("View", "view", {"keep": "What is kept", "crop": "Crop"}, "keep") if cropping else ""
+    modes = _buttons("What is kept", "mode", {"rows": "Top rows", "corner": "All but a corner"}, mode)
     return (
         f'<div class="canvas" data-view="keep" data-mode="{mode}" data-rows="{h}" data-columns="{w}"'
         f' style="--rows:{h};--columns:{w};--top:{borders.top};--left:{borders.left}">{views}'
@@ -240,12 +240,12 @@ def _cropping(source: Image.Image, crop: Crop) -> str:
     )
 
 
-def _buttons(name: str, choices: dict[str, str], chosen: str) -> str:
+def _buttons(label: str, name: str, choices: dict[str, str], chosen: str) -> str:
     buttons = "".join(
         f'<button type="button" data-{name}="{key}" aria-pressed="{str(key == chosen).lower()}">{title}</button>'
         for key, title in choices.items()
     )
-    return f'<div class="choice" role="group">{buttons}</div>'
+    return f'<div class="choice" role="group" aria-label="{label}">{buttons}</div>'
 
 
 def _unknown(tokens: np.ndarray) -> str:
