@@ -4,6 +4,7 @@
     ├── InputError            what a person typed, chose or uploaded
     │   ├── PromptError       the sentence
     │   ├── PictureError      an uploaded or named picture
+    │   ├── LinkError         a shared link, or the note in a picture's file
     │   └── SettingError      a number or choice out of its range
     ├── ModelError            what a model is made of
     │   ├── UnknownModelError no model of that name or at that place
@@ -30,6 +31,10 @@ class PromptError(InputError):
 
 class PictureError(InputError):
     """A picture cannot be read or used."""
+
+
+class LinkError(InputError):
+    """A shared link, or the note in a picture's file, does not hold what it should."""
 
 
 class SettingError(InputError):

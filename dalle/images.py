@@ -7,13 +7,13 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
+from dalle import share
 from dalle.errors import PictureError
 
 if TYPE_CHECKING:  # the page reads pictures and must not wait for torch
@@ -82,16 +82,8 @@ def to_pictures(images: Tensor) -> list[Image.Image]:
 
 def metadata(request: Request, candidate: Candidate, bundle: Bundle) -> dict[str, Any]:
     """All that is needed to draw this candidate again, and how CLIP liked it."""
-    return {
-        "prompt": request.prompt,
-        "model": bundle.name,
-        "fingerprint": bundle.fingerprint,
-        "seed": request.seed,
-        "index": candidate.index,
-        "score": candidate.score,
-        "settings": asdict(request.options or bundle.options),
-        "kept": 0 if request.kept is None else int((request.kept >= 0).sum()),
-    }
+    recipe = share.note(share.Recipe.of(request, bundle))
+    return recipe | {"index": candidate.index, "score": candidate.score}
 
 
 def save_png(picture: Image.Image, path: Path, meta: Mapping[str, Any]) -> None:
