@@ -21,7 +21,8 @@ from dalle.errors import LinkError
 
 MAX_LENGTH = 30_000  # characters of a link; browsers and servers take at least as many
 _MAX_PROMPT, _MAX_COUNT, _MAX_SEED = 2000, 4096, 2**63 - 1
-_CHECK = "check"
+CHECK = "check"  # the part that tells a link from any other query
+_PARTS = ("prompt", "seed", "samples", "keep", "guidance", "temperature", "top_k", "top_p", "model", "fingerprint", "kept")
 _COUNT = 8  # pictures of a recipe that does not say how many
 
 
@@ -32,10 +33,10 @@ class Recipe:
     prompt: str
     model: str
     fingerprint: str  # of the model's weights
-    seed: int = 0
-    samples: int = _COUNT
-    keep: int = _COUNT
-    options: SamplingOptions = SamplingOptions()
+    seed: int
+    samples: int
+    keep: int
+    options: SamplingOptions
     kept: np.ndarray | None = field(default=None, compare=False)  # (h, w) tokens, -1 where free
 
     @classmethod
@@ -55,28 +56,17 @@ class Recipe:
 
 def link(recipe: Recipe) -> str:
     """The query of an address, without its question mark."""
-    told: dict[str, Any] = {
-        "prompt": recipe.prompt,
-        "seed": recipe.seed,
-        "samples": recipe.samples,
-        "keep": recipe.keep,
-        **asdict(recipe.options),
-        "model": recipe.model,
-        "fingerprint": recipe.fingerprint,
-    }
-    if recipe.kept is not None:
-        told["kept"] = pack(recipe.kept)
+    told = {**vars(recipe), **asdict(recipe.options), "kept": None if recipe.kept is None else pack(recipe.kept)}
     query = _query(told)
-    return f"{query}&{_CHECK}={_checksum(query)}"
+    return f"{query}&{CHECK}={_checksum(query)}"
 
 
 def follow(query: str) -> Recipe:
-    """The recipe of a link's query. Raises LinkError."""
+    """The recipe of a link's query, whatever else an address holds. Raises LinkError."""
     if len(query) > MAX_LENGTH:
         raise LinkError("This link is too long to be one of this page.")
-    body, found, check = query.rpartition(f"&{_CHECK}=")
-    told = dict(parse_qsl(body, keep_blank_values=True))
-    if not found or _checksum(_query(told)) != check:
+    told = dict(parse_qsl(query, keep_blank_values=True))
+    if _checksum(_query(told)) != told.get(CHECK):
         raise LinkError("This link lost a part on its way. Please ask for it again and copy all of it.")
     return _recipe(told, told)
 
@@ -189,7 +179,9 @@ def _bits(packed: bytes, count: int) -> np.ndarray:
 
 
 def _query(told: Mapping[str, Any]) -> str:
-    return urlencode(told, errors="replace")  # a lone surrogate cannot travel
+    """The parts of a recipe in their order, and nothing else that an address may hold."""
+    parts = {name: told[name] for name in _PARTS if told.get(name) is not None}
+    return urlencode(parts, errors="replace")  # a lone surrogate cannot travel
 
 
 def _checksum(query: str) -> str:

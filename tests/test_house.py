@@ -32,6 +32,7 @@ FLOORS = {
     "dalle.yttm": 2,
     "dalle.prompts": 2,
     "dalle.images": 2,
+    "dalle.share": 2,
     "dalle.worlds": 2,
     "dalle.nn": 1,
     "dalle.nn.attention": 0,

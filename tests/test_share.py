@@ -2,7 +2,7 @@
 
 import string
 from types import SimpleNamespace
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, parse_qsl
 
 import numpy as np
 import pytest
@@ -69,6 +69,10 @@ def test_half_a_picture_of_the_paper_takes_a_kilobyte():
     assert len(share.link(EXAMPLE)) < 250
 
 
+def test_an_address_may_hold_other_things_too():
+    assert share.follow(f"theme=dark&{share.link(EXAMPLE)}&source=mail") == EXAMPLE
+
+
 def test_a_link_can_be_read_by_people():
     told = parse_qs(share.link(EXAMPLE))
     assert (told["prompt"], told["seed"], told["guidance"]) == (["a red bird"], ["77"], ["2.0"])
@@ -92,7 +96,7 @@ def test_a_link_that_lost_or_changed_a_character_is_refused(data):
 
 def signed(**told: object) -> str:
     """A link with these words in place of the example's, and a checksum that fits."""
-    body = share.urlencode({**dict(share.parse_qsl(share.link(EXAMPLE).rpartition("&")[0])), **told})
+    body = share._query({**dict(parse_qsl(share.link(EXAMPLE))), **told})
     return f"{body}&check={share._checksum(body)}"
 
 
