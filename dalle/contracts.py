@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:  # the page imports this file and must not wait for torch
@@ -112,6 +113,7 @@ class Bundle:
     ranker: Ranker | None
     options: SamplingOptions  # the settings that this model draws best with
     fingerprint: str  # of the weights: the same fingerprint, prompt, seed and settings give the same picture
+    place: Path | None = None  # its file or folder; what was measured of it lies beside
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ def load(name: str, device: torch.device, dtype: torch.dtype = torch.float32) ->
         stamp = f"{stamp}-{str(dtype).removeprefix('torch.')}"
     title = parts.title or place.name
     options = next((card.options for card in registered() if card.name == name and card.options), parts.options)
-    return Bundle(place.name, title, parts.text, parts.model, parts.images, parts.ranker, options, stamp)
+    return Bundle(place.name, title, parts.text, parts.model, parts.images, parts.ranker, options, stamp, place)
 
 
 def load_images(name: str, device: torch.device) -> ImageTokenizer:

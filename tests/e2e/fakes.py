@@ -27,6 +27,7 @@ class FakeStudio:
             text=SimpleNamespace(length=64, count=lambda prompt: len(prompt.split()) + 2),
             images=SimpleNamespace(grid=(ROWS, ROWS), size=256, vocab=8192),
             ranker=object(),
+            place=None,
         )
 
     def read(self, picture: Image.Image) -> np.ndarray:
