@@ -6,6 +6,8 @@ takes shorter numbers wherever the processor has instructions for them.
 Letters: B sequences, S positions read at once, P positions read before, H heads, K channels of a head.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -48,7 +50,8 @@ class OpenVino:
 
     def step(self) -> None:
         logits = self.read(self.tokens[:, None] + self.work.text_vocab, self.origin)
-        self.tokens = sample(logits, self.work)
+        with _one_thread():
+            self.tokens = sample(logits, self.work)
         self.origin = torch.arange(len(self.tokens), dtype=torch.int32)
 
     def read(self, tokens: Tensor, origin: Tensor) -> Tensor:
@@ -136,6 +139,15 @@ class Graph:
 
     def _whole(self, values: int | list[int]) -> Any:
         return self.op.constant(np.array(values, dtype=np.int64))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """PyTorch's second thread would wait for more work, and keep a core from OpenVINO."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def _entry(name: str, settings: dict[str, str]) -> Entry:
