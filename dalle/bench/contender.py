@@ -10,6 +10,7 @@ from torch import Tensor
 from dalle import sampling
 from dalle.bench.workload import FLOAT32, Storage, Workload
 from dalle.contracts import TokenModel
+from dalle.nn.prepacked import Prepacked, can_prepack
 
 
 class Contender(Protocol):
@@ -56,4 +57,15 @@ def sample(logits: Tensor, work: Workload) -> Tensor:
     return sampling.choose(*sampling.filter_logits(logits, work.options), torch.full((len(logits),), 0.5))
 
 
-OURS = (Entry("PyTorch", lambda work: Ours(work.transformer(), work)),)
+def _plain(work: Workload) -> Contender:
+    return Ours(work.transformer(), work)
+
+
+def _prepacked(work: Workload) -> Contender:
+    net = work.transformer()
+    if not can_prepack(net):
+        raise ImportError("this PyTorch cannot prepack weights")
+    return Ours(Prepacked(net), work)
+
+
+OURS = (Entry("PyTorch", _plain), Entry("PyTorch, prepacked", _prepacked))

@@ -93,7 +93,7 @@ class Mlp(nn.Module):
         super().__init__()
         self.up = nn.Linear(width, 2 * hidden if kind == "geglu" else hidden)
         self.down = nn.Linear(hidden, width)
-        self.activate = MLPS[kind]
+        self.kind, self.activate = kind, MLPS[kind]
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down(self.activate(self.up(x)))
