@@ -1,8 +1,7 @@
-"""Opens the page: `python app.py [--model NAME] [--device auto] [--port 7860]`."""
+"""Opens the page: `python app.py [--model NAME …] [--device auto] [--port 7860]`."""
 
 import argparse
-import sys
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import dalle
 from dalle import ui
@@ -10,17 +9,18 @@ from dalle import ui
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Type a sentence, see a ranked gallery of pictures.")
-    parser.add_argument("--model", default="emoji", help="the name of a model, or a directory that holds one")
+    parser.add_argument("--model", nargs="+", default=["emoji"], help="names of models, or directories that hold them")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps …")
+    parser.add_argument("--dtype", default="float32", help="of the weights: float32, bfloat16, float16")
     parser.add_argument("--host", help="the address to listen on; 0.0.0.0 for the whole network")
     parser.add_argument("--port", type=int, help="the port to listen on; without it the first free one from 7860")
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
     chosen = parser.parse_args()
 
     # The model loads beside the page: the page is there at once and says that the model is warming up.
-    studio = ThreadPoolExecutor(1, thread_name_prefix="load").submit(dalle.load, chosen.model, chosen.device)
-    studio.add_done_callback(lambda done: done.exception() and print(done.exception(), file=sys.stderr))
-    page, options = ui.build(studio)
+    studios = ui.Studios(partial(dalle.load, device=chosen.device, dtype=chosen.dtype), chosen.model)
+    studios.start(studios.first)
+    page, options = ui.build(studios)
     page.launch(server_name=chosen.host, server_port=chosen.port, inbrowser=chosen.open, **options)
 
 

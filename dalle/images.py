@@ -98,6 +98,11 @@ def save_png(picture: Image.Image, path: Path, meta: Mapping[str, Any]) -> None:
     picture.save(path, format="PNG", pnginfo=info)
 
 
+def save_lossy(picture: Image.Image, path: Path) -> None:
+    """Write a JPEG or WebP, by the name of the file, with the mark of generated media and nothing else."""
+    picture.save(path, quality=92, xmp=_XMP.encode())
+
+
 def read_meta(source: Path | bytes) -> dict[str, Any]:
     """What `save_png` wrote beside the pixels; empty for any other picture. Raises PictureError."""
     with _open(source) as image:

@@ -22,7 +22,10 @@ from dalle.errors import LinkError
 MAX_LENGTH = 30_000  # characters of a link; browsers and servers take at least as many
 _MAX_PROMPT, _MAX_COUNT, _MAX_SEED = 2000, 4096, 2**63 - 1
 CHECK = "check"  # the part that tells a link from any other query
-_PARTS = ("prompt", "seed", "samples", "keep", "guidance", "temperature", "top_k", "top_p", "model", "fingerprint", "kept")
+_PARTS = (  # in the order in which a link tells them
+    *("prompt", "seed", "samples", "keep", "guidance", "temperature", "top_k", "top_p"),
+    *("model", "fingerprint", "kept"),
+)
 _COUNT = 8  # pictures of a recipe that does not say how many
 
 

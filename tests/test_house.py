@@ -26,6 +26,7 @@ FLOORS = {
     "dalle.torchfile": 2,
     "dalle.flaxfile": 2,
     "dalle.hub": 2,
+    "dalle.native": 2,
     "dalle.sampling": 2,
     "dalle.ranking": 2,
     "dalle.text": 2,
@@ -101,7 +102,7 @@ FAMILIES = sorted({name.split(".")[2] for name in SOURCES if name.startswith("da
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_is_named_nowhere_above_its_file(family):
     """But for our own layout, which training and `convert` write, and where programs are compared."""
-    word = re.compile(rf"\b{family.replace('_', '[-_ ]?')}\b", re.IGNORECASE)
+    word = re.compile(rf"(?<!dalle\.)\b{family.replace('_', '[-_ ]?')}\b", re.IGNORECASE)  # dalle.native is none
     above = {name for name in SOURCES if (floor(name) or 0) > FLOORS["dalle.families"]}
     above = {name for name in above if not name.startswith("dalle.bench")}
     above -= {"dalle.train.stages", "dalle.models"} if family == "native" else set()

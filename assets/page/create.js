@@ -4,3 +4,46 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) dalle.press("draw");
   else if (event.key === "Enter" && dalle.shown("stop") && event.target.closest("#prompt")) event.stopPropagation();
 }, true);
+
+// The end of a sentence that does not fit the text window is gray: a copy of the text lies behind the field.
+{
+  const field = () => document.querySelector("#prompt textarea");
+  const mirror = () => {
+    const text = field();
+    const lies = text.parentElement.querySelector(".mirror");
+    if (lies) return lies;
+    const made = dalle.make("div", { class: "mirror", "aria-hidden": "true" });
+    text.parentElement.prepend(made);
+    text.addEventListener("scroll", () => (made.scrollTop = text.scrollTop));
+    text.addEventListener("input", () => document.querySelector("#prompt").classList.remove("long"));
+    return made;
+  };
+  // Called whenever the sentence was measured.
+  dalle.read = () => {
+    const read = document.querySelector("#meter .meter")?.dataset.read;
+    document.querySelector("#prompt").classList.toggle("long", read !== undefined);
+    if (read === undefined) return;
+    const copy = mirror(), letters = [...field().value];
+    copy.replaceChildren(
+      letters.slice(0, Number(read)).join(""),
+      dalle.make("span", {}, letters.slice(Number(read)).join(""), " "),
+    );
+    copy.scrollTop = field().scrollTop;
+  };
+}
+
+// The list of models closes when one is chosen or the visitor looks elsewhere.
+dalle.picker = (element, trigger) => {
+  element.addEventListener("change", (event) => trigger("choose", { name: event.target.value }));
+  const close = (event) => {
+    const list = element.querySelector("details");
+    if (list?.open && !(event.type === "click" && list.contains(event.target))) list.open = false;
+  };
+  document.addEventListener("click", close);
+  element.addEventListener("keydown", (event) => event.key === "Escape" && close(event));
+};
+
+// A link that can be followed is drawn at once.
+dalle.arrive = () => {
+  if (document.querySelector("#status [data-ready]") && location.search) dalle.press("draw");
+};

@@ -1,16 +1,91 @@
-// Cards glide from the order in which they were drawn to the order in which CLIP likes them.
+// The wall. Cards glide from the order in which they were drawn to the order in which CLIP likes them; a click on one
+// is told to the server or done here.
 {
-  const places = new Map();
-  dalle.settle = (element) => {
-    const gallery = element.querySelector(".gallery");
-    const glide = gallery.dataset.stage === "done" && !dalle.calm();
+  const EASE = { duration: 700, easing: "cubic-bezier(.2, .7, .1, 1)" };
+  let places = new Map();
+
+  // Moves the cards, and lets them be seen moving.
+  const glide = (gallery, move) => {
+    move?.();
+    const before = places;
+    places = new Map();
     for (const card of gallery.querySelectorAll(".card")) {
-      const before = places.get(card.dataset.index);
-      const place = { x: card.offsetLeft, y: card.offsetTop };
+      const place = { x: card.offsetLeft, y: card.offsetTop, width: card.offsetWidth };
       places.set(card.dataset.index, place);
-      if (!glide || !before) continue;
-      const start = `translate(${before.x - place.x}px, ${before.y - place.y}px)`;
-      card.animate([{ transform: start }, {}], { duration: 700, easing: "cubic-bezier(.2, .7, .1, 1)" });
+      const from = before.get(card.dataset.index);
+      if (!from || gallery.dataset.stage !== "done" || dalle.calm()) continue;
+      const start = `translate(${from.x - place.x}px, ${from.y - place.y}px) scale(${from.width / place.width || 1})`;
+      card.animate([{ transform: start, transformOrigin: "0 0" }, { transform: "none", transformOrigin: "0 0" }], EASE);
     }
   };
+
+  const sort = (section, by) => {
+    for (const button of section.querySelectorAll("[data-order]"))
+      button.setAttribute("aria-pressed", String(button.dataset.order === by));
+    const gallery = section.querySelector(".gallery");
+    const cards = [...gallery.children].sort((one, other) => one.dataset[by] - other.dataset[by]);
+    glide(gallery, () => gallery.append(...cards));
+  };
+
+  const address = (section) =>
+    (section.dataset.home || location.origin + location.pathname) + "?" + section.dataset.link;
+
+  // The link is shown as well as copied: not every browser lets a page write to the clipboard.
+  const share = async (section, button) => {
+    const line = section.querySelector(".address"), field = line.querySelector("input");
+    field.value = address(section);
+    line.hidden = false;
+    try {
+      await navigator.clipboard.writeText(field.value);
+      button.textContent = "Copied";
+      setTimeout(() => (button.textContent = "Copy link"), 2000);
+    } catch {
+      field.focus();
+    }
+    field.select();
+  };
+
+  const openPriming = () => {
+    const panel = document.querySelector("#priming");
+    const fold = panel.querySelector(":scope > button");
+    if (!fold.classList.contains("open")) fold.click();
+    panel.scrollIntoView({ block: "nearest", behavior: dalle.calm() ? "auto" : "smooth" });
+  };
+
+  const ACTS = {
+    star: (card) => dalle.star(card),
+    reuse: (card, section, trigger) => trigger("reuse", { link: section.dataset.link }),
+    share: (card, section, trigger, button) => share(section, button),
+  };
+  for (const how of ["vary", "continue"])
+    ACTS[how] = (card, section, trigger) => {
+      trigger("vary", { link: section.dataset.link, name: card.dataset.name, how });
+      openPriming();
+    };
+
+  dalle.gallery = (element, trigger, watch) => {
+    watch("value", () => {
+      const gallery = element.querySelector(".gallery");
+      glide(gallery);
+      if (gallery.dataset.stage === "done") dalle.remember(element.querySelector(".drawn"));
+    });
+    element.addEventListener("click", (event) => {
+      const section = event.target.closest(".drawn");
+      const order = event.target.closest("[data-order]");
+      if (order) sort(section, order.dataset.order);
+      const button = event.target.closest("[data-act]");
+      if (button) ACTS[button.dataset.act](button.closest(".card"), section, trigger, button);
+    });
+  };
 }
+
+// Gradio tells the place in the queue in words of its own; ours stand in the same line.
+dalle.waiting = (element) => {
+  const told = () => {
+    const text = element.querySelector(".progress-text");
+    const place = /queue: (\d+)\/(\d+)/.exec(text?.textContent ?? "");
+    if (place) element.dataset.place = `In the queue: place ${place[1]} of ${place[2]}`;
+    else delete element.dataset.place;
+  };
+  new MutationObserver(told).observe(element, { childList: true, characterData: true, subtree: true });
+};

@@ -1,16 +1,17 @@
 """The prompt and what goes with it: Draw and Stop, the token meter, the settings."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 import gradio as gr
 
-from dalle.contracts import SamplingOptions
+from dalle.contracts import SamplingOptions, TextTokenizer
 from dalle.ui.parts import QUIET, html, slider
 
 MAX_SEED = 2**31 - 1
-MAX_SAMPLES = 32
+MAX_SAMPLES = 64
+FORMATS = ("PNG", "JPEG", "WebP")
 
 IDEAS = (
     "a blue strawberry",
@@ -36,6 +37,7 @@ class Create:
     draw: gr.Button
     stop: gr.Button
     meter: gr.HTML
+    picker: gr.HTML
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,18 @@ class Settings:
         return [self.guidance, self.temperature, self.top_k, self.top_p]
 
 
+@dataclass(frozen=True)
+class Downloads:
+    """How pictures are saved."""
+
+    format: gr.Radio
+    telling: gr.Checkbox
+
+    @property
+    def inputs(self) -> list[gr.components.Component]:
+        return [self.format, self.telling]
+
+
 def prompt() -> Create:
     """The sentence, as large as it deserves."""
     with gr.Row(elem_id="sentence", equal_height=True):
@@ -75,7 +89,10 @@ def prompt() -> Create:
         )
         draw = gr.Button("Draw", variant="primary", elem_id="draw", scale=0, min_width=120)
         stop = gr.Button("Stop", variant="secondary", elem_id="stop", scale=0, min_width=120, visible=False)
-    return Create(text, draw, stop, html(meter(None), elem_id="meter"))
+    with gr.Row(elem_id="under", equal_height=False):
+        gauge = html(meter(None), elem_id="meter", js_on_load="watch('value', () => dalle.read())")
+        picker = html("", elem_id="picker", js_on_load="dalle.picker(element, trigger); // which triggers 'choose'")
+    return Create(text, draw, stop, gauge, picker)
 
 
 def ideas(target: gr.Textbox) -> None:
@@ -89,8 +106,8 @@ def ideas(target: gr.Textbox) -> None:
     board.pick(pick, None, target, **QUIET)
 
 
-def settings() -> Settings:
-    """How many, and from which dice."""
+def settings() -> tuple[Settings, Downloads]:
+    """How many, from which dice, and how they are saved."""
     samples = slider("Pictures drawn", 1, MAX_SAMPLES, 1, 8, elem_id="samples")
     keep = slider("Best shown", 1, MAX_SAMPLES, 1, 8, elem_id="keep")
     with gr.Row(elem_id="seed-row", equal_height=True):
@@ -100,35 +117,51 @@ def settings() -> Settings:
     dice.click(None, None, seed, js=f"() => Math.floor(Math.random() * {MAX_SEED})")
     with gr.Accordion("Advanced", open=False, elem_id="advanced"):
         options = [
-            slider("Guidance", 1, 10, 0.1, 1, info="How closely the sentence is followed; 1 is plain sampling."),
-            slider("Temperature", 0, 2, 0.05, 1, info="0 always takes the likeliest token."),
-            slider("Top-k", 0, 1024, 1, 0, info="Only the k likeliest tokens; 0 keeps all."),
-            slider("Top-p", 0.05, 1, 0.01, 1, info="Only the likeliest tokens that share this probability."),
+            slider("Guidance", 1, 20, 0.1, 1, elem_id="guidance", info="How closely it follows the sentence; 1: off."),
+            slider("Temperature", 0, 2, 0.05, 1, elem_id="temperature", info="0 always takes the likeliest token."),
+            slider("Top-k", 0, 4096, 1, 0, elem_id="top_k", info="Only the k likeliest tokens; 0 keeps all."),
+            slider("Top-p", 0.05, 1, 0.005, 1, elem_id="top_p", info="Only the likeliest tokens of this probability."),
         ]
-    return Settings(samples, keep, seed, same, *options)
+        file_format = gr.Radio(FORMATS, value=FORMATS[0], label="Download as", elem_id="format")
+        telling = gr.Checkbox(True, label="PNG files tell their prompt and settings", elem_id="telling")
+    return Settings(samples, keep, seed, same, *options), Downloads(file_format, telling)
 
 
-def chosen_options(options: SamplingOptions) -> list[float]:
-    """A model's own settings, in the order of `Settings.options`."""
-    return [options.guidance, options.temperature, options.top_k, options.top_p]
+def fit(options: SamplingOptions, can_guide: bool) -> list[dict[str, Any]]:
+    """`Settings.options` of a model: its own values, and guidance only where it was trained for it."""
+    return [
+        gr.update(value=options.guidance if can_guide else 1, visible=can_guide),
+        gr.update(value=options.temperature),
+        gr.update(value=options.top_k),
+        gr.update(value=options.top_p),
+    ]
 
 
-def meter(count: int | None, length: int = 1) -> str:
-    """How much of the text window the sentence fills; `None` before anything can be counted."""
+def meter(count: int | None, length: int = 1, read: int | None = None) -> str:
+    """How much of the text window the sentence fills, and how many of its characters are `read` where it is too long;
+    a `count` of None is before anything can be counted.
+    """
     if count is None:
         return '<p class="meter">&nbsp;</p>'
     share = min(1.0, count / length)
     over = count > length
-    words = f"{count} / {length} tokens" + (" · the end does not fit and is not read" if over else "")
+    words = f"{count} / {length} tokens" + (" · the gray end does not fit and is not read" if over else "")
     bar = f'<span class="bar" style="--share:{share:.3f}"></span>'
-    return f'<p class="meter{" over" if over else ""}">{bar}{words}</p>'
+    cut = f' data-read="{read}"' if over else ""
+    return f'<p class="meter{" over" if over else ""}"{cut}>{bar}{words}</p>'
 
 
-def count_with(tokens: Callable[[], tuple[Callable[[str], int], int] | None]) -> Callable[[str], str]:
-    """The meter of a tokenizer that may still be loading."""
+def measure(text: str, tokenizer: TextTokenizer) -> str:
+    """The meter of a sentence."""
+    count = tokenizer.count(text)
+    return meter(count, tokenizer.length, _fitting(text, tokenizer) if count > tokenizer.length else None)
 
-    def count(text: str) -> str:
-        tokenizer = tokens()
-        return meter(None) if tokenizer is None else meter(tokenizer[0](text), tokenizer[1])
 
-    return count
+def _fitting(text: str, tokenizer: TextTokenizer) -> int:
+    """How many characters of a sentence fit the text window: the most whole words, found by halving."""
+    ends = [0, *(i for i, character in enumerate(text) if character.isspace()), len(text)]
+    low, high = 0, len(ends) - 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if tokenizer.count(text[: ends[middle]]) <= tokenizer.length else (low, middle)
+    return ends[low]

@@ -2,14 +2,15 @@
 
 import logging
 import secrets
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+import numpy as np
 
-from dalle import images
+from dalle import images, share
 from dalle.contracts import Candidate, Request, SamplingOptions, Update
 from dalle.errors import DalleError, SettingError
 from dalle.ui import gallery, priming
@@ -17,6 +18,7 @@ from dalle.ui.create import MAX_SAMPLES, MAX_SEED
 from dalle.ui.gallery import Card
 from dalle.ui.parts import note
 from dalle.ui.shelf import Shelf
+from dalle.ui.studios import Studios
 
 if TYPE_CHECKING:
     from dalle.engine import Studio
@@ -28,11 +30,32 @@ WARMING = "The model is warming up …"
 READY = "Ready. Type a sentence and press Enter."
 
 
-def drawer(loading: "Future[Studio]", shelf: Shelf) -> Callable[..., Iterator[tuple[Any, Any, Any]]]:
+@dataclass(frozen=True)
+class Files:
+    """How a gallery's pictures are saved: the format of downloads, and whether they tell their prompt and settings."""
+
+    format: str = "PNG"
+    telling: bool = True
+
+    def save(self, candidate: Candidate, request: Request, studio: "Studio", shelf: Shelf, folder: Path) -> Card:
+        """Writes what a card shows and hands out, and its tokens for those who go on from it."""
+        stem = folder / f"{request.seed}-{candidate.index}"
+        png = stem.with_suffix(".png")
+        meta = images.metadata(request, candidate, studio.bundle) if self.telling else {}
+        images.save_png(candidate.picture, png, meta)
+        np.save(stem.with_suffix(".npy"), candidate.tokens)
+        download = png if self.format == "PNG" else stem.with_suffix(f".{self.format.lower()}")
+        if download != png:
+            images.save_lossy(candidate.picture, download)
+        return Card(candidate, shelf.address(png), shelf.address(download))
+
+
+def drawer(studios: Studios, shelf: Shelf) -> Callable[..., Iterator[tuple[Any, Any, Any]]]:
     """The event behind Draw: yields the status line, the gallery and the seed that was used."""
 
     def draw(
         browser: gr.Request,
+        model: str,
         prompt: str,
         samples: int,
         keep: int,
@@ -42,33 +65,53 @@ def drawer(loading: "Future[Studio]", shelf: Shelf) -> Callable[..., Iterator[tu
         temperature: float,
         top_k: int,
         top_p: float,
+        file_format: str,
+        telling: bool,
         *primed: Any,
     ) -> Iterator[tuple[Any, Any, Any]]:
         try:
-            if not loading.done():
+            if studios.ready(model) is None:
                 yield note(WARMING), gr.skip(), gr.skip()
-            studio = loading.result()
-            used = _whole(seed, "seed", 0, MAX_SEED) if same else secrets.randbelow(_DICE)
-            request = Request(
-                prompt=prompt,
-                samples=int(samples),
-                keep=min(int(keep), int(samples)),
-                seed=used,
-                options=SamplingOptions(guidance, temperature, int(top_k), top_p),
-                kept=priming.kept(*primed),
-            )
-            for update in studio.generate(request):
-                yield note(_status(update)), _show(update, request, studio, shelf, browser), used
-        except DalleError as error:
-            yield note(str(error), alarm=True), gr.skip(), gr.skip()
-        except Exception:
-            _log.exception("drawing failed")
-            yield note(_UNKNOWN, alarm=True), gr.skip(), gr.skip()
+            studio = studios.get(model)
+            kept = priming.kept(*primed)
+            wish = request(prompt, kept, samples, keep, seed, same, guidance, temperature, top_k, top_p)
+            files = Files(file_format, telling)
+            for update in studio.generate(wish):
+                yield note(status(update)), _show(update, wish, studio, shelf, files, browser), wish.seed
+        except Exception as error:
+            yield note(sentence(error), alarm=True), gr.skip(), gr.skip()
 
     return draw
 
 
-def endpoint(loading: "Future[Studio]", shelf: Shelf) -> Callable[..., tuple[list[gr.FileData], list[float]]]:
+def request(
+    prompt: str,
+    kept: np.ndarray | None,
+    samples: float,
+    keep: float,
+    seed: float | None,
+    same: bool,
+    guidance: float,
+    temperature: float,
+    top_k: float,
+    top_p: float,
+) -> Request:
+    """What the form asks for, in the order of `Settings.inputs`; unless it stays the same, the seed is a new one.
+
+    Raises SettingError.
+    """
+    samples = _whole(samples, "number of pictures", 1, MAX_SAMPLES)
+    return Request(
+        prompt=prompt,
+        samples=samples,
+        keep=min(_whole(keep, "number of pictures shown", 1, MAX_SAMPLES), samples),
+        seed=_whole(seed, "seed", 0, MAX_SEED) if same else secrets.randbelow(_DICE),
+        options=SamplingOptions(float(guidance), float(temperature), int(top_k), float(top_p)),
+        kept=kept,
+    )
+
+
+def endpoint(studios: Studios, shelf: Shelf) -> Callable[..., tuple[list[gr.FileData], list[float]]]:
     """The same for programs: the function behind the named endpoint `/generate`."""
 
     def generate(
@@ -83,12 +126,12 @@ def endpoint(loading: "Future[Studio]", shelf: Shelf) -> Callable[..., tuple[lis
     ) -> tuple[list[gr.FileData], list[float]]:
         """Draws pictures of a sentence and ranks them with CLIP.
 
-        Draws `samples` pictures (1 to 32) and returns the `keep` best as PNG files, best first, with their
+        Draws `samples` pictures (1 to 64) and returns the `keep` best as PNG files, best first, with their
         scores (cosine similarities, which compare within one prompt only). The same seed and settings give
         the same pictures. A setting that is left out is the model's own.
         """
         try:
-            studio = loading.result()
+            studio = studios.get(studios.first)
             own = studio.bundle.options
             options = SamplingOptions(
                 own.guidance if guidance is None else guidance,
@@ -98,40 +141,20 @@ def endpoint(loading: "Future[Studio]", shelf: Shelf) -> Callable[..., tuple[lis
             )
             samples = _whole(samples, "samples", 1, MAX_SAMPLES)
             seed = _whole(seed, "seed", 0, MAX_SEED)
-            request = Request(prompt, samples, min(keep, samples), seed, options, previews=0)
-            *_, last = studio.generate(request)
+            wish = Request(prompt, samples, min(keep, samples), seed, options, previews=0)
+            *_, last = studio.generate(wish)
             folder = shelf.renew(secrets.token_hex(8))
-            files = [_file(c, folder, request, studio) for c in last.candidates]
-        except DalleError as error:
-            raise gr.Error(str(error)) from None
-        except Exception:
-            _log.exception("drawing failed")
-            raise gr.Error(_UNKNOWN) from None
-        return [gr.FileData(path=str(file)) for file in files], [c.score or 0.0 for c in last.candidates]
+            files = [Files().save(c, wish, studio, shelf, folder) for c in last.candidates]
+        except Exception as error:
+            raise gr.Error(sentence(error)) from None
+        paths = [shelf.home / file.address.partition("/")[2] for file in files]
+        return [gr.FileData(path=str(path)) for path in paths], [c.score or 0.0 for c in last.candidates]
 
     return generate
 
 
-def _show(update: Update, request: Request, studio: "Studio", shelf: Shelf, browser: gr.Request) -> Any:
-    if update.stage != "done":
-        return gallery.drawing(update, request.prompt, request.seed) if update.candidates else gr.skip()
-    folder = shelf.renew(browser.session_hash or "")
-    kept, dropped = (
-        [Card(c, shelf.address(_file(c, folder, request, studio))) for c in candidates]
-        for candidates in (update.candidates, update.dropped)
-    )
-    sheet = folder / "grid.png"
-    images.save_png(images.grid([c.picture for c in update.candidates]), sheet, {"prompt": request.prompt})
-    return gallery.finished(kept, dropped, shelf.address(sheet), request.prompt, request.seed)
-
-
-def _file(candidate: Candidate, folder: Path, request: Request, studio: "Studio") -> Path:
-    path = folder / f"{request.seed}-{candidate.index}.png"
-    images.save_png(candidate.picture, path, images.metadata(request, candidate, studio.bundle))
-    return path
-
-
-def _status(update: Update) -> str:
+def status(update: Update) -> str:
+    """How far a drawing is, in a sentence."""
     if update.stage == "done":
         count = len(update.candidates) + len(update.dropped)
         drawn = f"{count} pictures" if count > 1 else "One picture"
@@ -141,6 +164,38 @@ def _status(update: Update) -> str:
         return "CLIP is ranking the pictures …"
     left = "" if update.remaining is None else f" · {max(1, round(update.remaining))} s left"
     return f"Row {update.row} of {update.rows}{left}"
+
+
+def sentence(error: Exception) -> str:
+    """What to say about an error; one that nobody foresaw goes to the log and keeps its details to itself."""
+    if isinstance(error, DalleError):
+        return str(error)
+    _log.error("drawing failed", exc_info=error)
+    return _UNKNOWN
+
+
+def cards(
+    candidates: Iterable[Candidate], wish: Request, studio: "Studio", shelf: Shelf, folder: Path, files: Files
+) -> list[Card]:
+    """Finished pictures on the shelf."""
+    return [files.save(candidate, wish, studio, shelf, folder) for candidate in candidates]
+
+
+def _show(
+    update: Update, wish: Request, studio: "Studio", shelf: Shelf, files: Files, browser: gr.Request
+) -> str | dict[str, Any]:
+    outline = priming.outline(wish.kept)
+    if update.stage != "done":
+        return gallery.drawing(update, wish, outline) if update.candidates else gr.skip()
+    folder = shelf.renew(browser.session_hash or "")
+    kept, dropped = (
+        cards(some, wish, studio, shelf, folder, files) for some in (update.candidates, update.dropped)
+    )
+    sheet = folder / "grid.png"
+    meta = {"prompt": wish.prompt} if files.telling else {}
+    images.save_png(images.grid([c.picture for c in update.candidates]), sheet, meta)
+    link = share.link(share.Recipe.of(wish, studio.bundle))
+    return gallery.finished(kept, dropped, wish, link, shelf.address(sheet), shelf.all_of(folder), outline)
 
 
 def _whole(value: float | None, name: str, low: int, high: int) -> int:

@@ -1,22 +1,52 @@
 """The gallery as HTML: empty plates, plates that fill row by row, cards in CLIP's order."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from math import isfinite
+from math import exp, isfinite
 
-from dalle.contracts import Candidate, Update
-from dalle.ui.parts import data_url
+import numpy as np
+
+from dalle.contracts import Candidate, Request, Update
+from dalle.ui.parts import data_url, icon
 
 _FIRST = 8  # plates shown before anything was drawn
+_SHARPNESS = 100  # by which CLIP multiplies its cosines before a softmax (Radford et al. 2021, section 2.5)
 
 
 @dataclass(frozen=True)
 class Card:
-    """A finished picture and where its PNG lies, seen from the page."""
+    """A finished picture and where its files lie, seen from the page."""
 
     candidate: Candidate
-    address: str
+    address: str  # of the PNG that is shown
+    download: str
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What the cards of one drawing have in common."""
+
+    prompt: str
+    seed: int
+    scores: tuple[float, ...]  # of all its pictures, shown or not
+    outline: str = ""  # of the kept tokens, to lie over each picture
+
+    @classmethod
+    def of(cls, request: Request, cards: Sequence[Card], outline: str = "") -> "Batch":
+        found = (card.candidate.score for card in cards)
+        return cls(request.prompt, request.seed, tuple(s for s in found if s is not None and isfinite(s)), outline)
+
+    def share(self, score: float) -> float:
+        """The part of CLIP's vote that a picture gets: a softmax over the batch."""
+        best = max(self.scores)
+        return exp(_SHARPNESS * (score - best)) / sum(exp(_SHARPNESS * (other - best)) for other in self.scores)
+
+    def height(self, score: float) -> float:
+        """Where a score lies between the worst of the batch, 0, and the best, 1."""
+        low, high = min(self.scores), max(self.scores)
+        return (score - low) / (high - low) if high > low else 1.0
 
 
 def empty(count: int = _FIRST) -> str:
@@ -25,53 +55,74 @@ def empty(count: int = _FIRST) -> str:
     return f'<ol class="gallery" data-stage="empty" aria-hidden="true">{plates}</ol>'
 
 
-def drawing(update: Update, prompt: str, seed: int) -> str:
+def drawing(update: Update, request: Request, outline: str = "") -> str:
     """Every candidate as far as it is drawn; plates keep their place while they fill."""
     stage = "ranking" if update.stage == "ranking" else "sampling"
-    cards = "".join(
-        f'<li class="card" data-index="{c.index}">'
-        f'<div class="plate">{_image(data_url(c.picture), prompt, c.index)}</div>'
-        f'<p class="caption">{_seed(seed, c.index)}</p></li>'
+    rows = update.candidates[0].tokens.shape[0]
+    plates = "".join(
+        f'<li class="card" data-index="{c.index}" style="--drawn:{_drawn(c):.4f}">'
+        f'<div class="plate">{_image(data_url(c.picture), request.prompt, c.index)}{outline}</div>'
+        f'<p class="caption">{_seed(request.seed, c.index)}</p></li>'
         for c in update.candidates
     )
+    crowd = density(len(update.candidates))
+    return f'<ol class="gallery {crowd}" data-stage="{stage}" style="--rows:{rows}">{plates}</ol>'
+
+
+def finished(
+    shown: Sequence[Card],
+    rest: Sequence[Card],
+    request: Request,
+    link: str,
+    sheet: str,
+    archive: str,
+    outline: str = "",
+) -> str:
+    """The ranked gallery; what CLIP liked less is one click away. `link` is the recipe that draws it again."""
+    batch = Batch.of(request, (*shown, *rest), outline)
+    home = os.environ.get("SPACE_HOST", "")  # a Space is shown inside another page: people share its own address
     return (
-        f'<ol class="gallery" data-stage="{stage}"'
-        f' style="--rows:{update.rows};--drawn:{update.row / max(1, update.rows):.4f}">{cards}</ol>'
+        f'<section class="drawn" data-link="{escape(link)}" data-home="{f"https://{escape(home)}/" if home else ""}"'
+        f' data-prompt="{escape(request.prompt)}" data-seed="{request.seed}">'
+        f'<ol class="gallery" data-stage="done">{cards(shown, batch)}</ol>'
+        f"{_toolbar(sheet, archive, bool(batch.scores), len(shown))}{_dropped(rest, batch, len(shown))}"
+        f"{_best_of((*shown, *rest))}</section>"
     )
 
 
-def finished(kept: Sequence[Card], dropped: Sequence[Card], sheet: str, prompt: str, seed: int) -> str:
-    """The ranked gallery; what CLIP liked less is one click away."""
-    scores = [c.candidate.score for c in (*kept, *dropped) if c.candidate.score is not None]
-    span = (min(scores), max(scores)) if scores else None
-    markup = (
-        f'<ol class="gallery" data-stage="done">{_cards(kept, 1, span, prompt, seed)}</ol>'
-        f'<p class="takeaway"><a href="{escape(sheet)}" download="grid.png">Download all as one sheet</a></p>'
-    )
-    if dropped:
-        rest = _cards(dropped, len(kept) + 1, span, prompt, seed)
-        title = f"{len(dropped)} more" + (" that CLIP ranked lower" if scores else "")
-        markup += (
-            f'<details class="dropped"><summary>{title}</summary>'
-            f'<ol class="gallery" data-stage="done">{rest}</ol></details>'
-        )
-    return markup
+def cards(some: Sequence[Card], batch: Batch, first: int = 1) -> str:
+    """Cards as list items, the first of them with rank `first`."""
+    return "".join(_card(card, rank, batch) for rank, card in enumerate(some, first))
 
 
-def _cards(cards: Sequence[Card], first: int, span: tuple[float, float] | None, prompt: str, seed: int) -> str:
-    return "".join(_card(card, rank, span, prompt, seed) for rank, card in enumerate(cards, first))
+def density(count: int) -> str:
+    """The class of a gallery with that many cards: many of them are small."""
+    return "crowd" if count > 32 else "group" if count > 12 else ""
 
 
-def _card(card: Card, rank: int, span: tuple[float, float] | None, prompt: str, seed: int) -> str:
+def _card(card: Card, rank: int, batch: Batch) -> str:
     c, address = card.candidate, escape(card.address)
-    best = rank == 1 and c.score is not None
+    best = rank == 1 and len(batch.scores) > 1
+    name = f"{batch.seed}-{c.index}"
     return (
-        f'<li class="card{" best" if best else ""}" data-index="{c.index}">'
-        f'<a class="plate" href="{address}" target="_blank">{_image(address, prompt, c.index)}</a>'
-        f'<p class="caption"><b class="rank">{rank}</b>{_score(c.score, span)}'
-        f'<a class="save" href="{address}" download="{seed}-{c.index}.png"'
-        f' aria-label="Download picture {rank} as PNG">PNG</a>'
-        f"{_seed(seed, c.index, best)}</p></li>"
+        f'<li class="card{" best" if best else ""}" data-index="{c.index}" data-rank="{rank}" data-name="{name}">'
+        f'<a class="plate" href="{address}" target="_blank" aria-label="Picture {rank}, in full size">'
+        f"{_image(address, batch.prompt, c.index)}{batch.outline}</a>"
+        f'<p class="caption"><b class="rank">{rank}</b>{_score(c.score, batch)}'
+        f"{_seed(batch.seed, c.index, best)}</p>"
+        f'<div class="acts">{_act("star", f"Star picture {rank}", "aria-pressed=false")}'
+        f'<a class="act save" href="{escape(card.download)}" download title="Download"'
+        f' aria-label="Download picture {rank}">{icon("save")}</a>'
+        f"{_act('reuse', f'Use the prompt, seed and settings of picture {rank} again')}"
+        f"{_act('vary', f'Vary picture {rank}: keep all but a corner')}"
+        f"{_act('continue', f'Continue picture {rank}: keep its top rows')}</div></li>"
+    )
+
+
+def _act(name: str, label: str, state: str = "") -> str:
+    return (
+        f'<button type="button" class="act" data-act="{name}" title="{name.capitalize()}" aria-label="{label}"'
+        f" {state}>{icon(name)}</button>"
     )
 
 
@@ -80,13 +131,69 @@ def _seed(seed: int, index: int, best: bool = False) -> str:
     return f'<span class="seed"><span><i>seed </i>{seed} · {index}</span>{praise}</span>'
 
 
-def _score(score: float | None, span: tuple[float, float] | None) -> str:
-    if score is None or span is None or not isfinite(score):
+def _score(score: float | None, batch: Batch) -> str:
+    if score is None or not isfinite(score):
         return ""
-    low, high = span
-    share = (score - low) / (high - low) if high > low else 1.0
-    hint = "Cosine similarity of sentence and picture by CLIP. It compares pictures of one prompt only."
-    return f'<span class="score" title="{hint}" style="--share:{share:.3f}">{score:.3f}</span>'
+    share = batch.share(score)
+    hint = (
+        f"CLIP's cosine similarity of sentence and picture: {score:.3f}. Among these pictures it would give this one"
+        f" {share:.0%} of its votes. Scores compare pictures of one prompt only."
+    )
+    return (
+        f'<span class="score" title="{hint}" style="--height:{batch.height(score):.3f}"><span>{score:.3f}</span>'
+        f'<span class="bar"></span><span class="share">{share:.0%}</span></span>'
+    )
+
+
+def _toolbar(sheet: str, archive: str, ranked: bool, count: int) -> str:
+    order = (
+        '<div class="choice order" role="group" aria-label="Order of the pictures">'
+        '<button type="button" data-order="rank" aria-pressed="true">Best first</button>'
+        '<button type="button" data-order="index" aria-pressed="false">As drawn</button></div>'
+    )
+    return (
+        f'<div class="toolbar">{order if ranked and count > 1 else ""}'
+        '<button type="button" class="quiet" data-act="share">Copy link</button>'
+        f'<a class="quiet" href="{escape(sheet)}" download="grid.png">Sheet</a>'
+        f'<a class="quiet" href="{escape(archive)}" download="pictures.zip">ZIP of all</a>'
+        '<label class="address" hidden><span>Anyone with this link can draw the same pictures:</span>'
+        '<input type="text" readonly></label></div>'
+    )
+
+
+def _dropped(rest: Sequence[Card], batch: Batch, shown: int) -> str:
+    if not rest:
+        return ""
+    title = f"{len(rest)} more" + (" that CLIP ranked lower" if batch.scores else "")
+    return (
+        f'<details class="dropped"><summary>{title}</summary>'
+        f'<ol class="gallery" data-stage="done">{cards(rest, batch, shown + 1)}</ol></details>'
+    )
+
+
+def _best_of(drawn: Sequence[Card]) -> str:
+    """What ranking is worth: the best of the first 1, 2, 4, … pictures, as in figure 6 of the paper."""
+    if len(drawn) < 2 or any(card.candidate.score is None for card in drawn):
+        return ""
+    counts = [2**power for power in range(len(drawn).bit_length()) if 2**power < len(drawn)]
+    figures = "".join(_best_of_first(count, drawn) for count in (*counts, len(drawn)))
+    return (
+        f'<figure class="best-of"><figcaption>The best of the first …</figcaption><ol>{figures}</ol></figure>'
+    )
+
+
+def _best_of_first(count: int, drawn: Sequence[Card]) -> str:
+    best = max((c for c in drawn if c.candidate.index < count), key=lambda card: card.candidate.score or 0.0)
+    return (
+        f'<li><img src="{escape(best.address)}" alt="" decoding="async">'
+        f"<b>{count}</b><span>{best.candidate.score:.3f}</span></li>"
+    )
+
+
+def _drawn(candidate: Candidate) -> float:
+    """The part of a picture above the first row with a token that is yet to be drawn."""
+    missing = np.any(candidate.tokens < 0, axis=1)  # (h,)
+    return float(missing.argmax() / missing.size) if missing.any() else 1.0
 
 
 def _image(source: str, prompt: str, index: int) -> str:

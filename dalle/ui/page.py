@@ -1,28 +1,25 @@
 """The whole page: panels laid out and wired to the studio."""
 
-import logging
-from concurrent.futures import Future
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
-from dalle.errors import DalleError
-from dalle.ui import about, create, drawing, gallery, priming, templates
+from dalle.ui import about, create, drawing, gallery, history, priming, templates
 from dalle.ui.parts import QUIET, html, note
+from dalle.ui.restore import Desk
 from dalle.ui.shelf import Shelf
+from dalle.ui.studios import Studios
 from dalle.ui.theme import theme
 
-if TYPE_CHECKING:
-    from dalle.engine import Studio
-
-_log = logging.getLogger(__name__)
 _ASSETS = Path(__file__).resolve().parents[2] / "assets"
 # Each has a style sheet or a script of its own in assets/page; they apply in this order.
 _PANELS = ("base", "create", "templates", "sweep", "priming", "gallery", "history", "about")
 _QUEUE = 24  # drawings that may wait at once
+
+_GALLERY = "dalle.gallery(element, trigger, watch); // which triggers 'reuse' and 'vary'"
 
 _HEADER = """
 <header class="masthead">
@@ -37,36 +34,40 @@ _HEADER = """
 """
 
 
-def build(loading: "Future[Studio]") -> tuple[gr.Blocks, dict[str, Any]]:
-    """The page of a studio that may still be loading, and what to pass to its `launch`."""
+def build(studios: Studios, queue: int = _QUEUE) -> tuple[gr.Blocks, dict[str, Any]]:
+    """The page of some models, and what to pass to its `launch`. At most `queue` drawings wait at once."""
     shelf = Shelf()
     with gr.Blocks(title="DALL·E", analytics_enabled=False, delete_cache=(3600, 3600)) as page:
         html(_HEADER)
+        model = gr.State(studios.first)
         with gr.Column(elem_id="hero"):
             made = create.prompt()
             with gr.Tabs(elem_id="starts"):
                 with gr.Tab("Ideas"):
                     create.ideas(made.prompt)
                 templates.panel(made.prompt)
+                with gr.Tab("History"):
+                    past = history.panel()
         with gr.Row(elem_id="desk"):
             with gr.Column(elem_id="wall", scale=3, min_width=320):
-                status = html(note(drawing.WARMING), elem_id="status")
+                status = html(note(drawing.WARMING), elem_id="status", js_on_load="dalle.waiting(element)")
                 pictures = html(
-                    gallery.empty(), elem_id="pictures", js_on_load="watch('value', () => window.dalle.settle(element))"
+                    gallery.empty(), elem_id="pictures", js_on_load=_GALLERY
                 )
             with gr.Column(elem_id="tray", scale=1, min_width=280):
-                settings = create.settings()
-                primed = priming.panel(loading)
+                settings, downloads = create.settings()
+                primed = priming.panel(studios, model)
         with gr.Accordion("About this model", open=False, elem_id="about"):
             facts = html("")
             gr.Markdown(about.model_card())
+        desk = Desk(studios, status, facts, model, made.picker, made.prompt, settings, primed)
 
         started, buttons = [made.draw.click, made.prompt.submit], [made.draw, made.stop]
         gr.on(started, None, None, buttons, js=_turn(drawing=True), **QUIET)  # listeners run in this order
         drawn = gr.on(
             started,
-            drawing.drawer(loading, shelf),
-            [made.prompt, *settings.inputs, *primed.inputs],
+            drawing.drawer(studios, shelf),
+            [model, made.prompt, *settings.inputs, *downloads.inputs, *primed.inputs],
             [status, pictures, settings.seed],
             show_progress="minimal",
             show_progress_on=status,
@@ -78,23 +79,33 @@ def build(loading: "Future[Studio]") -> tuple[gr.Blocks, dict[str, Any]]:
         stopped = made.stop.click(None, None, buttons, js=_turn(drawing=False), cancels=drawn, **QUIET)
         stopped.then(lambda: note("Stopped."), None, status, **QUIET)  # after the last row that was on its way
 
-        count = create.count_with(lambda: _tokens(loading))
-        made.prompt.change(count, made.prompt, made.meter, trigger_mode="always_last", **QUIET)
-        page.load(_welcome(loading), None, [status, facts, *primed.borders, *settings.options], **QUIET).then(
-            count, made.prompt, made.meter, **QUIET
-        )
+        def count(text: str, name: str) -> str:
+            studio = studios.ready(name)
+            return create.measure(text, studio.bundle.text) if studio else create.meter(None)
+
+        counted = {"fn": count, "inputs": [made.prompt, model], "outputs": made.meter, **QUIET}
+        made.prompt.change(trigger_mode="always_last", **counted)
+        page.load(desk.visit, model, desk.outputs, **QUIET).then(**counted).then(js="() => dalle.arrive()", **QUIET)
+
+        made.picker.choose(_chosen, None, [model, status], **QUIET).then(
+            desk.choose, model, desk.outputs, **QUIET
+        ).then(**counted)
+        for source in (past, pictures):
+            source.reuse(desk.reuse, model, desk.outputs, **QUIET)
+        past.recall(desk.recall, model, desk.outputs, **QUIET)
+        pictures.vary(desk.vary(shelf), model, desk.outputs, **QUIET)
 
         def leave(browser: gr.Request) -> None:
             shelf.discard(browser.session_hash or "")
 
         page.unload(leave)
         gr.api(
-            drawing.endpoint(loading, shelf),
+            drawing.endpoint(studios, shelf),
             api_name="generate",
             concurrency_id="device",
             concurrency_limit=1,
         )
-    page.queue(default_concurrency_limit=1, max_size=_QUEUE)
+    page.queue(default_concurrency_limit=1, max_size=queue)
     return page, _launch_options(shelf)
 
 
@@ -103,8 +114,8 @@ def _launch_options(shelf: Shelf) -> dict[str, Any]:
     return {
         "theme": theme(),
         "css_paths": _assets("css"),
-        "js": "() => {" + "".join(script.read_text(encoding="utf-8") for script in _assets("js")) + "}",
-        "app_kwargs": {"routes": [fonts, shelf.route()]},
+        "head": f"<script>{_script()}</script>",  # `js` would run only after the components have begun
+        "app_kwargs": {"routes": [fonts, *shelf.routes()]},
         "allowed_paths": [str(shelf.home)],  # where the files of the named endpoint lie
         "footer_links": ["api"],
         "run_history": False,
@@ -113,6 +124,11 @@ def _launch_options(shelf: Shelf) -> dict[str, Any]:
         "ssr_mode": False,
         "show_error": False,
     }
+
+
+def _script() -> str:
+    """All scripts as one function, so that their names are their own."""
+    return f"(() => {{{''.join(script.read_text(encoding='utf-8') for script in _assets('js'))}}})();"
 
 
 def _assets(kind: str) -> list[Path]:
@@ -126,29 +142,5 @@ def _turn(drawing: bool) -> str:
     return f"() => [{{__type__: 'update', visible: {draw}}}, {{__type__: 'update', visible: {stop}}}]"
 
 
-def _tokens(loading: "Future[Studio]") -> Any:
-    if not loading.done() or loading.exception():
-        return None
-    text = loading.result().bundle.text
-    return text.count, text.length
-
-
-def _welcome(loading: "Future[Studio]") -> Any:
-    """Waits for the model and fits the page to it."""
-
-    def welcome() -> tuple[Any, ...]:
-        try:
-            studio = loading.result()
-        except DalleError as error:
-            return note(str(error), alarm=True), *[gr.skip()] * 7
-        except Exception:
-            _log.exception("the model did not load")
-            return note("The model could not be loaded; the server's log says why.", alarm=True), *[gr.skip()] * 7
-        return (
-            note(drawing.READY),
-            about.facts(studio.bundle, str(studio.device)),
-            *priming.fit(studio.bundle.images.grid),
-            *create.chosen_options(studio.bundle.options),
-        )
-
-    return welcome
+def _chosen(event: gr.EventData) -> tuple[str, str]:
+    return str(event.name), note("This model is being loaded …")

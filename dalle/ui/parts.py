@@ -21,9 +21,24 @@ def slider(label: str, low: float, high: float, step: float, value: float, **set
     return gr.Slider(low, high, value, step=step, label=label, buttons=[], **settings)
 
 
-def note(text: str, alarm: bool = False) -> str:
-    """A sentence to the visitor; screen readers say it when it changes."""
-    return f'<p class="note{" alarm" if alarm else ""}" role="status">{escape(text)}</p>'
+def note(text: str, alarm: bool = False, ready: bool = False) -> str:
+    """A sentence to the visitor; screen readers say it when it changes. `ready`: a link's recipe can be drawn now."""
+    return f'<p class="note{" alarm" if alarm else ""}" role="status"{" data-ready" * ready}>{escape(text)}</p>'
+
+
+def icon(name: str) -> str:
+    """A small drawing for a button that has its name elsewhere."""
+    return f'<svg class="icon" viewBox="0 0 16 16" aria-hidden="true"><path d="{_ICONS[name]}"/></svg>'
+
+
+_ICONS = {  # lines on a square of 16
+    "star": "M8 1.8l1.9 4 4.3.6-3.1 3 .8 4.4L8 11.7l-3.9 2.1.8-4.4-3.1-3 4.3-.6z",
+    "save": "M8 2v8.5M4.5 7.5L8 11l3.5-3.5M2.5 14h11",
+    "reuse": "M3 8a5 5 0 1 1 1.5 3.5M3 13v-3h3",
+    "vary": "M2.5 2.5h11v11h-11zM8 13.5V8h5.5",
+    "continue": "M2.5 2.5h11v11h-11zM2.5 8h11M8 9.5v3M6.5 11.2L8 12.7l1.5-1.5",
+    "dice": "M2.5 2.5h11v11h-11zM5.5 5.5h.01M10.5 5.5h.01M8 8h.01M5.5 10.5h.01M10.5 10.5h.01",
+}
 
 
 def data_url(picture: Image.Image) -> str:

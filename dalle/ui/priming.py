@@ -1,7 +1,6 @@
 """Start from a picture: some of its tokens are kept as they are, and the model draws the rest around them."""
 
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -15,6 +14,7 @@ from dalle import images
 from dalle.contracts import Borders
 from dalle.errors import DalleError, PictureError
 from dalle.ui.parts import QUIET, data_url, html, note, slider
+from dalle.ui.studios import Studios
 
 if TYPE_CHECKING:
     from dalle.engine import Studio
@@ -77,7 +77,7 @@ class Priming:
         return [self.rows, self.columns]
 
 
-def panel(loading: "Future[Studio]") -> Priming:
+def panel(studios: Studios, model: gr.State) -> Priming:
     """Upload, crop, see what the model sees, and move the border of what is kept."""
     with gr.Accordion("Start from a picture", open=False, elem_id="priming"):
         upload = gr.Image(
@@ -95,8 +95,8 @@ def panel(loading: "Future[Studio]") -> Priming:
         remove = gr.Button("Remove the picture", elem_id="unprime", size="sm", visible=False)
     tokens, source = (gr.State(None, time_to_live=3600) for _ in range(2))
     parts = Priming(upload, canvas, rows, columns, remove, tokens, source)
-    upload.upload(_receiver(loading), upload, parts.outputs, preprocess=False, **QUIET)
-    canvas.crop(_cropper(loading), [parts.source, rows, columns], parts.outputs, **QUIET)
+    upload.upload(_receiver(studios), [upload, model], parts.outputs, preprocess=False, **QUIET)
+    canvas.crop(_cropper(studios), [model, parts.source, rows, columns], parts.outputs, **QUIET)
     remove.click(forget, None, parts.outputs, **QUIET)
     return parts
 
@@ -146,15 +146,15 @@ def outline(kept: np.ndarray | None) -> str:
     )
 
 
-def _receiver(loading: "Future[Studio]") -> Callable[..., tuple[Any, ...]]:
-    def receive(upload: dict[str, Any] | None) -> tuple[Any, ...]:
+def _receiver(studios: Studios) -> Callable[..., tuple[Any, ...]]:
+    def receive(upload: dict[str, Any] | None, model: str) -> tuple[Any, ...]:
         """Gradio hands over the file unopened: what people upload is decoded by us, and refused in a sentence."""
         try:
             if not upload:
                 raise PictureError("No picture arrived. Please try again.")
             picture = images.read_picture(Path(upload["path"]))
             picture.thumbnail((_HELD, _HELD), Image.Resampling.LANCZOS)
-            studio = loading.result()
+            studio = studios.get(model)
             return _read(studio, picture, Crop.centred(picture.size), usual(studio.bundle.images.grid))
         except DalleError as error:
             return gr.update(value=None), note(str(error), alarm=True), *[gr.skip()] * 5
@@ -162,13 +162,15 @@ def _receiver(loading: "Future[Studio]") -> Callable[..., tuple[Any, ...]]:
     return receive
 
 
-def _cropper(loading: "Future[Studio]") -> Callable[..., tuple[Any, ...]]:
-    def crop(event: gr.EventData, source: Image.Image | None, rows: float, columns: float) -> tuple[Any, ...]:
+def _cropper(studios: Studios) -> Callable[..., tuple[Any, ...]]:
+    def crop(
+            event: gr.EventData, model: str, source: Image.Image | None, rows: float, columns: float
+    ) -> tuple[Any, ...]:
         try:
             if source is None:
                 raise PictureError("The picture is no longer at hand. Please give it again.")
             square = Crop(float(event.x), float(event.y), float(event.side))
-            return _read(loading.result(), source, square.within(source.size), Borders(int(rows), left=int(columns)))
+            return _read(studios.get(model), source, square.within(source.size), Borders(int(rows), left=int(columns)))
         except DalleError as error:
             return gr.skip(), note(str(error), alarm=True), *[gr.skip()] * 5
 

@@ -1,16 +1,22 @@
 """Finished pictures on disk: each browser session's last gallery, at an address that nobody can guess."""
 
+import io
 import secrets
 import shutil
 import tempfile
 import threading
+import zipfile
 from collections import OrderedDict
 from pathlib import Path
 
-from starlette.routing import Mount
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 _ADDRESS = "drawn"
+_ARCHIVE = "pictures.zip"
 _SESSIONS = 200  # galleries kept at most; a browser that vanishes does not always say goodbye
 
 
@@ -43,10 +49,31 @@ class Shelf:
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
 
+    def folder(self, session: str) -> Path | None:
+        """Where a session's last gallery lies."""
+        return self._folders.get(session)
+
     def address(self, path: Path) -> str:
         """Where the page finds a file of the shelf, seen from the page."""
         return f"{_ADDRESS}/{path.relative_to(self.home).as_posix()}"
 
-    def route(self) -> Mount:
+    def all_of(self, folder: Path) -> str:
+        """Where the page finds the pictures of a folder in one file."""
+        return f"{self.address(folder)}/{_ARCHIVE}"
+
+    def routes(self) -> list[BaseRoute]:
         """What the web server needs to serve the shelf."""
-        return Mount(f"/{_ADDRESS}", StaticFiles(directory=self.home))
+        archive = Route(f"/{_ADDRESS}/{{folder}}/{_ARCHIVE}", self._archive)
+        return [archive, Mount(f"/{_ADDRESS}", StaticFiles(directory=self.home))]
+
+    def _archive(self, asked: Request) -> Response:
+        """The pictures of a folder, packed when somebody asks for them."""
+        folder = self.home / asked.path_params["folder"]
+        files = sorted(file for file in folder.glob("*-*") if file.suffix != ".npy")
+        if not files:
+            raise HTTPException(404)
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w") as archive:  # stored: pictures do not shrink
+            for file in files:
+                archive.write(file, file.name)
+        return Response(packed.getvalue(), media_type="application/zip")

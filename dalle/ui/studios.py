@@ -72,7 +72,7 @@ class Studios:
             for c in registered()
             if c.languages  # an image tokenizer alone draws nothing
         }
-        given = [named.pop(name, None) or Offer(name, name) for name in self._places]
+        given = [named.pop(name, Offer(name, name)) for name in self._places]
         return given + sorted(named.values(), key=lambda offer: not offer.here)
 
     def _fetch(self, name: str) -> "Studio":

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterator
-from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -68,9 +67,7 @@ def stripes() -> Iterator[tuple[FakeStudio, str]]:
     from dalle import ui
 
     studio: FakeStudio = FakeStudio()
-    loaded: Future[FakeStudio] = Future()
-    loaded.set_result(studio)
-    blocks, options = ui.build(loaded)  # type: ignore[arg-type]
+    blocks, options = ui.build(ui.Studios(lambda name: studio, ["stripes"]))  # type: ignore[arg-type, return-value]
     blocks.launch(server_port=free_port(), prevent_thread_lock=True, quiet=True, **options)
     yield studio, blocks.local_url
     blocks.close()

@@ -24,7 +24,7 @@ class FakeStudio:
             title="Colored stripes",
             options=SamplingOptions(guidance=2.0),
             fingerprint="0123456789abcdef0123",
-            text=SimpleNamespace(length=64, count=lambda prompt: len(prompt.split()) + 2),
+            text=SimpleNamespace(length=64, count=lambda prompt: len(prompt.split()) + 2, null=object()),
             images=SimpleNamespace(grid=(ROWS, ROWS), size=256, vocab=8192),
             ranker=object(),
             place=None,
