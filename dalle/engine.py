@@ -17,8 +17,9 @@ from PIL import Image
 from torch import Tensor
 
 from dalle import images, models, sampling
-from dalle.contracts import Bundle, Candidate, Request, SamplingOptions, Update
+from dalle.contracts import Bundle, Candidate, Request, SamplingOptions, TokenModel, Update
 from dalle.errors import PromptError, SettingError
+from dalle.native import Accelerator
 
 BATCH = 32  # candidates drawn at once
 MAX_SAMPLES = 256
@@ -32,6 +33,7 @@ class Studio:
     def __init__(self, bundle: Bundle, device: torch.device):
         self.bundle = bundle
         self.device = device
+        self._accelerator = Accelerator(bundle.model)
 
     @classmethod
     def load(cls, name: str = "emoji", device: str = "auto", dtype: str = "float32") -> Self:
@@ -52,9 +54,10 @@ class Studio:
         job = _Job(request, options, self.bundle.images.grid)
         text = self.bundle.text.encode(request.prompt).to(self.device)  # (T,)
         kept = self._kept(request)  # (h*w,)
+        model = self._accelerator.best()
         for start in range(0, request.samples, BATCH):
             batch = range(start, min(start + BATCH, request.samples))
-            yield from self._draw(job, batch, text, kept)
+            yield from self._draw(job, model, batch, text, kept)
         yield job.update("ranking")
         yield self._rank(job)
 
@@ -96,12 +99,12 @@ class Studio:
             raise SettingError("All of the picture is kept: please leave the model something to draw.")
         return kept.flatten()
 
-    def _draw(self, job: "_Job", batch: range, text: Tensor, kept: Tensor) -> Iterator[Update]:
+    def _draw(self, job: "_Job", model: TokenModel, batch: range, text: Tensor, kept: Tensor) -> Iterator[Update]:
         """Token rows of one batch of candidates, with previews; leaves the decoded candidates in the job."""
         h, w = self.bundle.images.grid
         null = None if self.bundle.text.null is None else self.bundle.text.null.to(self.device)
         grid = kept.to(self.device).repeat(len(batch), 1)  # (n, h*w)
-        tokens = sampling.draw(self.bundle.model, text, null, job.request.seed, batch, job.options, kept)
+        tokens = sampling.draw(model, text, null, job.request.seed, batch, job.options, kept)
         show = _preview_rows(job.first_row, h, job.request.previews)
         try:
             for position in range(int((kept < 0).int().argmax()), h * w):

@@ -1,8 +1,11 @@
 """What many tests share."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+os.environ["DALLE_NATIVE"] = "0"  # no compiler runs beside the tests, but in those of the compiled step
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,492 @@
+// One step of the decoder-only transformer on a CPU: every candidate one image token further.
+//
+// A step is bound by reading weights. So they are stored in half precision, in panels that are read once, front to
+// back, while all candidates pass; the arithmetic and everything that flows between layers is float32. The prompt's
+// keys and values are stored once for all candidates of it. Nothing is allocated here: Python owns all memory.
+//
+// A row's result does not depend on the other rows, on their number, or on the threads: each sum over inputs,
+// channels or positions is taken by one thread in one order, whatever tile the row falls into. Keep it so.
+//
+// Letters: D channels of the stream, H heads, K channels of a head (stored as `pitch`, a multiple of LANES).
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <thread>
+#include <utility>
+#if defined(__x86_64__) || defined(__i386__)
+#include <immintrin.h>
+#endif
+
+namespace {
+
+// LANES: floats in a register. VECTORS * LANES outputs and up to ROWS candidates make a tile of sums in registers.
+#if defined(__AVX512F__)
+constexpr int LANES = 16, VECTORS = 2, ROWS = 12;
+#elif defined(__AVX__)
+constexpr int LANES = 8, VECTORS = 2, ROWS = 6;
+#elif defined(__aarch64__)
+constexpr int LANES = 4, VECTORS = 4, ROWS = 6;
+#else
+constexpr int LANES = 4, VECTORS = 2, ROWS = 4;
+#endif
+constexpr int PANEL = VECTORS * LANES;
+
+using Half = _Float16;
+struct Brain {  // bfloat16: the upper half of a float32
+    uint16_t bits;
+};
+
+typedef float Vec __attribute__((vector_size(4 * LANES)));
+typedef int32_t Ints __attribute__((vector_size(4 * LANES)));
+typedef uint16_t Shorts __attribute__((vector_size(2 * LANES)));
+typedef Half Halves __attribute__((vector_size(2 * LANES)));
+
+template <class To, class From>
+To bits(From from) {
+    static_assert(sizeof(To) == sizeof(From));
+    To to;
+    std::memcpy(&to, &from, sizeof to);
+    return to;
+}
+
+template <class V, class T>
+V read(const T* from) {
+    V v;
+    std::memcpy(&v, from, sizeof v);
+    return v;
+}
+
+Vec load(const float* from) { return read<Vec>(from); }
+
+Vec load(const Half* from) {
+#if defined(__AVX512F__)
+    return (Vec)_mm512_cvtph_ps(read<__m256i>(from));
+#elif defined(__F16C__)
+    return (Vec)_mm256_cvtph_ps(read<__m128i>(from));
+#else
+    return __builtin_convertvector(read<Halves>(from), Vec);
+#endif
+}
+
+Vec load(const Brain* from) { return bits<Vec>(__builtin_convertvector(read<Shorts>(from), Ints) << 16); }
+
+void store(float* to, float x) { *to = x; }
+void store(Half* to, float x) { *to = (Half)std::clamp(x, -65504.f, 65504.f); }
+void store(Brain* to, float x) {
+    const uint32_t word = bits<uint32_t>(x);
+    to->bits = uint16_t((word + 0x7fff + (word >> 16 & 1)) >> 16);  // to the nearest, ties to even
+}
+
+float sum(Vec v) {
+    float parts[LANES];
+    std::memcpy(parts, &v, sizeof parts);
+    for (int half = LANES / 2; half; half /= 2)
+        for (int i = 0; i < half; ++i) parts[i] += parts[i + half];
+    return parts[0];
+}
+
+// e^x within 2 units of the last place for x <= 88; what lies below -87 counts as -87.
+Vec exp(Vec x) {
+    const Vec shifter = Vec{} + 12582912.f;  // 1.5 * 2^23: adding it rounds to a whole number
+    x = x < -87.f ? Vec{} - 87.f : x;
+    x = x > 88.f ? Vec{} + 88.f : x;
+    const Vec shifted = x * 1.44269504f + shifter;
+    const Vec whole = shifted - shifter;
+    const Vec r = (x - whole * 0.693359375f) + whole * 2.12194440e-4f;
+    Vec p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.f;
+    return p * bits<Vec>((bits<Ints>(shifted) << 23) + (127 << 23));
+}
+
+Vec sigmoid(Vec x) { return 1.f / (1.f + exp(-x)); }
+
+// erf within 1.5e-7 (Abramowitz & Stegun 1964, 7.1.26)
+Vec erf(Vec x) {
+    const Vec a = x < 0.f ? -x : x;
+    const Vec t = 1.f / (1.f + a * 0.3275911f);
+    const Vec p = ((((t * 1.061405429f - 1.453152027f) * t + 1.421413741f) * t - 0.284496736f) * t + 0.254829592f) * t;
+    const Vec y = 1.f - p * exp(-a * a);
+    return x < 0.f ? -y : y;
+}
+
+enum Mlp : int { GELU, GELU_TANH, QUICK_GELU, GEGLU };
+
+Vec activate(int mlp, Vec x) {
+    if (mlp == GELU_TANH) return x * sigmoid(1.5957691216f * (x + 0.044715f * x * x * x));
+    if (mlp == QUICK_GELU) return x * sigmoid(1.702f * x);
+    return 0.5f * x * (1.f + erf(x * 0.70710678f));
+}
+
+}  // namespace
+
+// What follows is mirrored, field by field, in layout.py.
+
+struct Linear {
+    const void* weight;  // (outputs / PANEL, inputs, PANEL), filled up with zeros
+    const float* bias;   // (outputs), filled up to whole panels
+    int inputs, outputs;
+};
+
+struct Norm {
+    const float *scale, *shift;  // (D,); null: there is no norm
+    float epsilon;
+};
+
+struct Layer {
+    Norm attention_norm, attention_post_norm, mlp_norm, mlp_post_norm;
+    Linear qkv, out, up, down;
+    const int *seen, *starts;  // image token i sees positions seen[starts[i]] … seen[starts[i + 1] - 1]; null: all
+};
+
+struct Net {
+    const Layer* layers;
+    const float *embedding, *positions;  // (V, D), (text + image tokens, D)
+    const float* rotation;               // (2, text + image tokens, turning) cosines and sines; null: none
+    Norm norm, head_norm;
+    Linear head;
+    int storage, depth, width, heads, channels, pitch, hidden, mlp, turning, text, image, columns;
+    int shift, reversible, divide_by_max;
+};
+
+struct State {
+    const int* prompt;                       // (rows,) which of the prompts a row continues
+    const void *prompt_keys, *prompt_values; // (prompts, depth, H, first, pitch)
+    void *keys, *values;                     // (rows, depth, H, capacity, pitch)
+    const uint8_t* unseen;                   // (prompts, first): what nobody looks at; null: nothing
+    float* rings;                            // (rows, 2 * depth, columns, 2 * ceil(D / 4)): channels for token shift
+    float *a, *b;                            // (rows, D): the stream; two of them in a reversible net
+    float *branch, *wide, *mixed;            // (rows, D), (rows, max(3 * H * K, hidden)), (rows, H * K)
+    float* work;                             // (rows * H, pitch + positions + LANES)
+    int rows, first, capacity, position;     // first: positions in the prompt; position: image tokens read
+};
+
+namespace {
+
+constexpr int up_to(int n, int multiple) { return (n + multiple - 1) / multiple * multiple; }
+
+// ---- threads -------------------------------------------------------------------------------------------------------
+
+// A step is a row of phases, each a number of pieces of work that may run side by side. Every thread goes through all
+// phases and takes pieces while there are some; it waits for pieces under way, never for threads: one that the system
+// has put aside holds nobody up.
+struct Team {
+    int threads;
+    std::atomic<int> taken{0}, done{0};  // pieces, of all phases together
+};
+
+class Member {
+    Team& team;
+    int end = 0;  // pieces of the phases so far
+
+   public:
+    explicit Member(Team& team) : team(team) {}
+
+    // The next phase: work(0) … work(count - 1), shared out among the team.
+    template <class Work>
+    void share(int count, Work work) {
+        const int begin = end;
+        end += count;
+        for (int at = team.taken.load(std::memory_order_relaxed); at < end;) {
+            const int next = at + std::max(1, (end - at) / (2 * team.threads));
+            if (!team.taken.compare_exchange_weak(at, next, std::memory_order_relaxed)) continue;
+            for (int piece = at; piece < next; ++piece) work(piece - begin);
+            team.done.fetch_add(next - at, std::memory_order_release);
+            at = team.taken.load(std::memory_order_relaxed);
+        }
+        for (int spins = 0; team.done.load(std::memory_order_acquire) < end; ++spins)
+            if (spins > 10000) std::this_thread::yield();
+    }
+};
+
+// ---- products ------------------------------------------------------------------------------------------------------
+
+// COUNT rows of x (each `inputs` floats) times one panel. Every sum runs over the inputs in order, starting at the
+// bias: a row gets the same bits in a tile of any height.
+template <class T, int COUNT>
+void multiply(const T* weight, const float* bias, const float* x, int inputs, Vec (*sums)[VECTORS]) {
+    Vec acc[COUNT][VECTORS];
+    for (int row = 0; row < COUNT; ++row)
+        for (int v = 0; v < VECTORS; ++v) acc[row][v] = load(bias + v * LANES);
+    for (int k = 0; k < inputs; ++k) {
+        Vec w[VECTORS];
+        for (int v = 0; v < VECTORS; ++v) w[v] = load(weight + k * PANEL + v * LANES);
+        for (int row = 0; row < COUNT; ++row)
+            for (int v = 0; v < VECTORS; ++v) acc[row][v] += x[row * size_t(inputs) + k] * w[v];
+    }
+    std::memcpy(sums, acc, sizeof acc);
+}
+
+template <class T>
+using Multiply = void (*)(const T*, const float*, const float*, int, Vec (*)[VECTORS]);
+
+template <class T, int... COUNTS>
+constexpr std::array<Multiply<T>, ROWS> tiles(std::integer_sequence<int, COUNTS...>) {
+    return {multiply<T, COUNTS + 1>...};
+}
+
+// y = x W + b for all rows, the panels shared out among threads; `finish(row, panel, sums)` takes what comes out.
+template <class T, class Finish>
+void product(Member& member, const Linear& linear, const float* x, int rows, Finish finish) {
+    static constexpr auto multiply_rows = tiles<T>(std::make_integer_sequence<int, ROWS>{});
+    member.share(up_to(linear.outputs, PANEL) / PANEL, [&](int panel) {
+        const T* weight = (const T*)linear.weight + size_t(panel) * linear.inputs * PANEL;
+        for (int row = 0, left = (rows + ROWS - 1) / ROWS; left; --left) {
+            const int count = (rows - row + left - 1) / left;  // tiles of about the same height
+            Vec sums[ROWS][VECTORS];
+            multiply_rows[count - 1](
+                weight, linear.bias + panel * PANEL, x + size_t(row) * linear.inputs, linear.inputs, sums);
+            for (int i = 0; i < count; ++i, ++row) finish(row, panel, sums[i]);
+        }
+    });
+}
+
+// Where a product goes: into (rows, outputs), over what is there or added to it.
+struct Into {
+    float* y;
+    int outputs;
+    bool add = false;
+
+    void operator()(int row, int panel, const Vec* sums, int vectors = VECTORS) const {
+        const int column = panel * vectors * LANES;
+        float* to = y + size_t(row) * outputs + column;
+        const float* from = (const float*)sums;
+        const int count = std::min(vectors * LANES, outputs - column);
+        for (int i = 0; i < count; ++i) to[i] = add ? to[i] + from[i] : from[i];
+    }
+};
+
+// ---- rows ----------------------------------------------------------------------------------------------------------
+
+void normalise(const Norm& norm, const float* x, float* y, int width) {
+    float mean = 0, variance = 0;
+#pragma omp simd reduction(+ : mean)
+    for (int i = 0; i < width; ++i) mean += x[i];
+    mean /= width;
+#pragma omp simd reduction(+ : variance)
+    for (int i = 0; i < width; ++i) variance += (x[i] - mean) * (x[i] - mean);
+    const float scale = 1.f / std::sqrt(variance / width + norm.epsilon);
+    for (int i = 0; i < width; ++i) y[i] = (x[i] - mean) * scale * norm.scale[i] + norm.shift[i];
+}
+
+// Token shift: a quarter of the channels from the pixel above, a quarter from the left, zeros outside the grid.
+// The ring holds this row's own channels of the latest `columns` tokens.
+void shift(float* x, float* ring, int index, int columns, int width) {
+    const int quarter = up_to(width, 4) / 4, slot = index % columns;
+    const float* left = ring + (slot + columns - 1) % columns * 2 * quarter + quarter;
+    float* above = ring + slot * 2 * quarter;  // the slot of the token above is this token's own
+    for (int i = 0; i < quarter; ++i) {
+        const float up = index < columns ? 0.f : above[i];
+        above[i] = x[i], x[i] = up;
+        above[quarter + i] = std::exchange(x[quarter + i], slot ? left[i] : 0.f);
+    }
+}
+
+// ---- attention -----------------------------------------------------------------------------------------------------
+
+// One head of one row: the keys and values that it has, and those that it sees.
+template <class T>
+struct View {
+    const T *prompt, *own;  // (first, pitch), (capacity, pitch)
+    const int* seen;        // stream positions; null: all
+    int first, pitch;
+
+    const T* operator()(int i) const {
+        const int position = seen ? seen[i] : i;
+        return position < first ? prompt + size_t(position) * pitch : own + size_t(position - first) * pitch;
+    }
+};
+
+template <class T>
+float dot(const float* query, const T* key, int pitch) {
+    Vec acc{};
+    for (int c = 0; c < pitch; c += LANES) acc += load(query + c) * load(key + c);
+    return sum(acc);
+}
+
+// y += the values, weighted; the sum runs over groups of four positions, then over what is left.
+template <class T>
+void blend(const View<T>& values, const float* weights, int count, float* y, int pitch) {
+    int i = 0;
+    for (; i + 4 <= count; i += 4) {
+        const T* rows[] = {values(i), values(i + 1), values(i + 2), values(i + 3)};
+        for (int c = 0; c < pitch; c += LANES) {
+            Vec part = weights[i] * load(rows[0] + c);
+            for (int j = 1; j < 4; ++j) part += weights[i + j] * load(rows[j] + c);
+            part += load(y + c);
+            std::memcpy(y + c, &part, sizeof part);
+        }
+    }
+    for (; i < count; ++i)
+        for (int c = 0; c < pitch; c += LANES) {
+            const Vec part = weights[i] * load(values(i) + c) + load(y + c);
+            std::memcpy(y + c, &part, sizeof part);
+        }
+}
+
+// Scores to weights that have not been divided yet; returns their sum.
+float exponentials(float* scores, int count) {
+    float highest = -INFINITY;
+    for (int i = 0; i < count; ++i) highest = std::max(highest, scores[i]);
+    std::fill(scores + count, scores + up_to(count, LANES), -INFINITY);
+    Vec total{};
+    for (int i = 0; i < count; i += LANES) {
+        const Vec weights = exp(load(scores + i) - highest);
+        std::memcpy(scores + i, &weights, sizeof weights);
+        total += weights;
+    }
+    return sum(total);
+}
+
+// The first channels turn in pairs of neighbours; (positions, turning) cosines, then as many sines.
+void rotate(float* x, const float* rotation, int turning, int position, int positions) {
+    const float *cosines = rotation + size_t(position) * turning, *sines = cosines + size_t(positions) * turning;
+    for (int i = 0; i < turning; i += 2) {
+        const float even = x[i], odd = x[i + 1];
+        x[i] = even * cosines[i] - odd * sines[i];
+        x[i + 1] = odd * cosines[i + 1] + even * sines[i + 1];
+    }
+}
+
+template <class T>
+void attend(const Net& net, const Layer& layer, const State& state, int depth, int row, int head) {
+    const int pitch = net.pitch, channels = net.channels, position = net.text + state.position;
+    const size_t inner = size_t(net.heads) * channels;
+    float* qkv = state.wide + row * 3 * inner + head * channels;
+    if (net.rotation)
+        for (int i = 0; i < 3; ++i)
+            rotate(qkv + i * inner, net.rotation, net.turning, position, net.text + net.image);
+
+    const size_t own = ((size_t(row) * net.depth + depth) * net.heads + head) * state.capacity * pitch;
+    const size_t shared = ((size_t(state.prompt[row]) * net.depth + depth) * net.heads + head) * state.first * pitch;
+    const size_t here = own + size_t(position - state.first) * pitch;
+    for (int c = 0; c < pitch; ++c) {
+        store((T*)state.keys + here + c, c < channels ? qkv[inner + c] : 0.f);
+        store((T*)state.values + here + c, c < channels ? qkv[2 * inner + c] : 0.f);
+    }
+
+    const int start = layer.seen ? layer.starts[state.position] : 0;
+    const int count = layer.seen ? layer.starts[state.position + 1] - start : position + 1;
+    const int* seen = layer.seen ? layer.seen + start : nullptr;
+    const View<T> keys{(const T*)state.prompt_keys + shared, (const T*)state.keys + own, seen, state.first, pitch};
+    const View<T> values{(const T*)state.prompt_values + shared, (const T*)state.values + own, seen, state.first, pitch};
+
+    float* query = state.work + (size_t(row) * net.heads + head) * (pitch + up_to(net.text + net.image, LANES));
+    float* scores = query + pitch;
+    const float scale = 1.f / std::sqrt(float(channels));
+    for (int c = 0; c < pitch; ++c) query[c] = c < channels ? qkv[c] * scale : 0.f;
+    for (int i = 0; i < count; ++i) scores[i] = dot(query, keys(i), pitch);
+    if (const uint8_t* unseen = state.unseen ? state.unseen + size_t(state.prompt[row]) * state.first : nullptr)
+        for (int i = 0; i < count; ++i) {
+            const int at = seen ? seen[i] : i;
+            if (at < state.first && unseen[at]) scores[i] = -INFINITY;
+        }
+    const float total = exponentials(scores, count);
+    float* mixed = query;  // not needed any more
+    std::fill(mixed, mixed + pitch, 0.f);
+    blend(values, scores, count, mixed, pitch);
+    for (int c = 0; c < channels; ++c) state.mixed[row * inner + head * channels + c] = mixed[c] / total;
+}
+
+// ---- the step ------------------------------------------------------------------------------------------------------
+
+// What goes into a branch: that of attention (2 * depth) or of the MLP (2 * depth + 1).
+void prepare(Member& member, const Net& net, const State& state, const Norm& norm, const float* x, int branch) {
+    const int width = net.width;
+    const size_t ring = size_t(net.columns) * 2 * (up_to(width, 4) / 4);
+    member.share(state.rows, [&](int row) {
+        float* y = state.branch + size_t(row) * width;
+        normalise(norm, x + size_t(row) * width, y, width);
+        if (net.shift)
+            shift(y, state.rings + (size_t(row) * 2 * net.depth + branch) * ring, state.position, net.columns, width);
+    });
+}
+
+// Back into the stream, through a norm where there is one.
+template <class T>
+void add(Member& member, const Net& net, const State& state, const Linear& linear, const Norm& norm,
+         const float* from, float* x) {
+    if (!norm.scale) return product<T>(member, linear, from, state.rows, Into{x, net.width, true});
+    product<T>(member, linear, from, state.rows, Into{state.branch, net.width});
+    member.share(state.rows, [&](int row) {
+        float *y = state.branch + size_t(row) * net.width, *to = x + size_t(row) * net.width;
+        normalise(norm, y, y, net.width);
+        for (int i = 0; i < net.width; ++i) to[i] += y[i];
+    });
+}
+
+template <class T>
+void go_through(Member& member, const Net& net, const State& state, int depth, float* a, float* b) {
+    const Layer& layer = net.layers[depth];
+    const int rows = state.rows, hidden = net.hidden, inner = net.heads * net.channels;
+    prepare(member, net, state, layer.attention_norm, b, 2 * depth);
+    product<T>(member, layer.qkv, state.branch, rows, Into{state.wide, 3 * inner});
+    member.share(rows * net.heads, [&](int item) {
+        attend<T>(net, layer, state, depth, item / net.heads, item % net.heads);
+    });
+    add<T>(member, net, state, layer.out, layer.attention_post_norm, state.mixed, a);
+
+    prepare(member, net, state, layer.mlp_norm, a, 2 * depth + 1);
+    const Into into{state.wide, hidden};
+    product<T>(member, layer.up, state.branch, rows, [&](int row, int panel, Vec* sums) {
+        if (net.mlp == GEGLU) {  // the first half of a panel are values, the second their gates
+            for (int v = 0; v < VECTORS / 2; ++v) sums[v] *= activate(GELU, sums[v + VECTORS / 2]);
+            return into(row, panel, sums, VECTORS / 2);
+        }
+        for (int v = 0; v < VECTORS; ++v) sums[v] = activate(net.mlp, sums[v]);
+        into(row, panel, sums);
+    });
+    add<T>(member, net, state, layer.down, layer.mlp_post_norm, state.wide, b);
+}
+
+template <class T>
+void step(const Net& net, const State& state, const int64_t* tokens, float* logits, [[maybe_unused]] int threads) {
+    const int width = net.width, rows = state.rows;
+    float *a = state.a, *b = net.reversible ? state.b : a;
+    Team team{threads};
+#pragma omp parallel num_threads(threads)
+    {
+        Member member(team);
+        member.share(rows, [&](int row) {
+            const float* token = net.embedding + tokens[row] * width;
+            const float* position = net.positions + size_t(net.text + state.position) * width;
+            for (size_t i = 0, to = size_t(row) * width; i < size_t(width); ++i, ++to)
+                a[to] = b[to] = token[i] + position[i];
+        });
+        for (int depth = 0; depth < net.depth; ++depth) go_through<T>(member, net, state, depth, a, b);
+        member.share(rows, [&](int row) {
+            float *x = a + size_t(row) * width, *y = state.branch + size_t(row) * width;
+            const float* other = b + size_t(row) * width;
+            for (int i = 0; i < width; ++i) x[i] = (x[i] + other[i]) / 2;
+            const float highest = net.divide_by_max ? *std::max_element(x, x + width) : 1.f;
+            for (int i = 0; i < width; ++i) x[i] /= highest;
+            normalise(net.norm, x, y, width);
+            if (net.head_norm.scale) normalise(net.head_norm, y, y, width);
+        });
+        product<T>(member, net.head, state.branch, rows, Into{logits, net.head.outputs});
+    }
+}
+
+}  // namespace
+
+extern "C" {
+
+int dalle_lanes() { return LANES; }
+int dalle_panel() { return PANEL; }
+
+// (rows,) image tokens -> (rows, V) logits of the next ones. Returns 1, and does nothing, where a token is none.
+int dalle_step(const Net* net, const State* state, const int64_t* tokens, float* logits, int threads) {
+    for (int row = 0; row < state->rows; ++row)
+        if (tokens[row] < 0 || tokens[row] >= net->head.outputs) return 1;
+    constexpr decltype(&step<float>) steps[] = {step<float>, step<Half>, step<Brain>};
+    steps[net->storage](*net, *state, tokens, logits, threads);
+    return 0;
+}
+}
