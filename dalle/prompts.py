@@ -4,11 +4,12 @@ A slot that stands twice in a sentence is one slot. `{a}` is no slot: it becomes
 after it need. Every slot takes free text as well as its options; an empty one vanishes from the sentence.
 """
 
+import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from string import Formatter
 from typing import Any
@@ -32,13 +33,18 @@ class Field:
 
 @dataclass(frozen=True)
 class Template:
-    """A sentence with slots. `needs_picture`: it continues a picture whose top half is given."""
+    """A sentence with slots.
+
+    `measured` names the rows of a model's evaluation that tell whether it can draw such sentences.
+    `needs_picture`: it continues a picture whose top half is given.
+    """
 
     id: str
     title: str
     family: str
     text: str
     slots: Mapping[str, tuple[str, ...]]
+    measured: tuple[str, ...] = ()
     needs_picture: bool = False
     notes: str = ""
 
@@ -61,18 +67,51 @@ class Template:
         return _set_articles(re.sub(r"\s+(?=[\s.,])", "", sentence).strip())
 
 
-@lru_cache(maxsize=1)
+@cache
+def families() -> Mapping[str, str]:
+    """The kinds of templates and their titles, in the order of the file."""
+    return _data()["families"]
+
+
+@cache
 def templates() -> tuple[Template, ...]:
     """All templates, in the order of the file."""
-    data = tomllib.loads(_FILE.read_text(encoding="utf-8"))
+    data = _data()
     lists = {name: tuple(options) for name, options in data["options"].items()}
     return tuple(_template(entry, lists) for entry in data["template"])
+
+
+def skill(template: Template, scores: Mapping[str, float] | None) -> float | None:
+    """How well a model with these scores draws such sentences, as a share of what real pictures reach.
+
+    0.0 for what it never saw; None where nothing was measured.
+    """
+    if scores is None or not template.measured:
+        return None
+    return min(scores.get(name, 0.0) for name in template.measured)
+
+
+def scores(place: Path | None) -> Mapping[str, float] | None:
+    """Of each kind of caption, how often a judge knows a model's pictures again, as a share of real pictures.
+
+    Read from the evaluation in the model's folder; None where there is none.
+    """
+    path = place and place / "evaluation.json"
+    if not path or not path.is_file():
+        return None
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    return {row["family"]: row["ranked"]["recall"] / max(row["real"]["recall"], 1e-6) for row in rows}
+
+
+@cache
+def _data() -> Mapping[str, Any]:
+    return tomllib.loads(_FILE.read_text(encoding="utf-8"))
 
 
 def _template(entry: Mapping[str, Any], lists: Mapping[str, tuple[str, ...]]) -> Template:
     """A slot's options are spelled out, or are the name of a list that templates share."""
     slots = {name: lists[o] if isinstance(o, str) else tuple(o) for name, o in entry["slots"].items()}
-    return Template(**{**entry, "slots": slots})
+    return Template(**{**entry, "slots": slots, "measured": tuple(entry.get("measured", ()))})
 
 
 def _cleaned(value: str, options: tuple[str, ...]) -> str:

@@ -1,12 +1,14 @@
 """Templates: what they render, and that the shipped ones say what the training world says."""
 
+import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from dalle.errors import SettingError
-from dalle.prompts import Template, templates
+from dalle.prompts import Template, families, scores, skill, templates
 
 WALK = Template(
     "walk",
@@ -66,11 +68,36 @@ def test_shipped_templates_are_whole(template):
             assert option in sentence and not re.search(r"[{}\0]|  |\ba [aeio]|\ban [^aeiou]", sentence), sentence
 
 
-def test_ids_differ_and_every_family_has_several_templates():
-    families = [template.family for template in templates()]
-    assert len({template.id for template in templates()}) == len(families)
-    assert all(families.count(family) >= 3 for family in ("composition", "time", "image-to-image"))
+def test_ids_differ_and_every_family_has_a_title_and_several_templates():
+    members = [template.family for template in templates()]
+    assert len({template.id for template in templates()}) == len(members)
+    assert list(families()) == list(dict.fromkeys(members))  # also in this order
+    assert all(members.count(family) >= 2 for family in families())
     assert {t.family for t in templates() if t.needs_picture} == {"image-to-image"}
+
+
+def test_a_model_is_told_by_its_scores_what_it_draws_well(tmp_path):
+    rows = [
+        {"family": family, "ranked": {"recall": ranked}, "real": {"recall": 0.8}}
+        for family, ranked in (("object", 0.8), ("wearing", 0.2))
+    ]
+    (tmp_path / "evaluation.json").write_text(json.dumps({"rows": rows}))
+    told = scores(tmp_path)
+    asked = {family: skill(replace(WALK, measured=(family,)), told) for family in ("object", "wearing", "place")}
+    assert asked == {"object": pytest.approx(1), "wearing": pytest.approx(0.25), "place": 0}
+    assert skill(replace(WALK, measured=("object", "wearing")), told) == pytest.approx(0.25)
+    assert skill(WALK, told) is None
+
+
+def test_a_model_that_was_not_measured_is_not_judged(tmp_path):
+    assert scores(tmp_path) is scores(None) is None
+    assert all(skill(template, None) is None for template in templates())
+
+
+def test_templates_are_measured_by_families_of_the_world_or_not_in_it_at_all():
+    from dalle.worlds.families import FAMILIES
+
+    assert {name for t in templates() for name in t.measured} - set(FAMILIES) == {"place"}
 
 
 def test_templates_use_only_words_that_the_training_world_says():
@@ -85,6 +112,7 @@ def test_templates_use_only_words_that_the_training_world_says():
     asked = {
         word: template.id
         for template in templates()
+        if set(template.measured) <= set(FAMILIES)
         for name, options in template.slots.items()
         for option in options
         for word in re.findall(r"[\w-]+", template.render({name: option}))

@@ -1,119 +1,212 @@
-"""Sentences with drop-down words: choose a word or write your own, and the sentence goes to the prompt."""
+"""Sentences with drop-down words: choose a word or write your own, and the prompt follows."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
 from string import Formatter
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from dalle import prompts
-from dalle.errors import DalleError
+from dalle.errors import DalleError, SettingError
 from dalle.prompts import Template
 from dalle.ui.parts import QUIET, html
 
-_FAMILIES = {"composition": "Composition", "time": "Time", "image-to-image": "Image to image"}
+if TYPE_CHECKING:
+    from dalle.engine import Studio
+
+MAX_COLUMNS = 24
+_HARD = 2 / 3  # a template is marked below this share of what real pictures reach
+_LONGEST = 200  # characters of a slot
+
+Scores = Mapping[str, float] | None  # of a model, as `prompts.scores` tells them
 
 
-def panel(target: gr.Textbox) -> None:
-    """One tab per family of templates; to be laid out inside `gr.Tabs`."""
-    for family, title in _FAMILIES.items():
-        members = [t for t in prompts.templates() if t.family == family]
-        if not members:
-            continue
-        with gr.Tab(title):
-            board = html(_sheet(members[0], {}), js_on_load=_JS, elem_classes="template")
-            board.choose(_choose, None, board, **QUIET)
-            board.fill(_fill, None, [board, target], **QUIET)
+@dataclass(frozen=True)
+class Templates:
+    """The board that holds the sentence, and the scores of the model at hand."""
+
+    board: gr.HTML
+    scores: gr.State
+
+    @property
+    def outputs(self) -> list[gr.components.Component]:
+        """What `fit` fills."""
+        return [self.board, self.scores]
 
 
-def _choose(event: gr.EventData) -> str:
-    return _sheet(_named(event.id), {})
+@dataclass(frozen=True)
+class Filling:
+    """What a visitor has made of a template. `axis`: the slot whose values are to be drawn side by side."""
+
+    template: Template
+    values: Mapping[str, str] = field(default_factory=dict)
+    axis: str = ""
+
+    @classmethod
+    def of(cls, event: gr.EventData) -> "Filling":
+        """From what the browser tells. Raises SettingError."""
+        template = next((t for t in prompts.templates() if t.id == event.id), None)
+        if template is None:
+            raise SettingError("There is no such template. Please reload the page.")
+        values = {str(name): str(value)[:_LONGEST] for name, value in dict(event.values).items()}
+        axis = str(event.axis)
+        if unknown := {*values, *filter(None, [axis])} - set(template.slots):
+            raise SettingError(f"The template '{template.title}' has no slot named {', '.join(sorted(unknown))}.")
+        return cls(template, values, axis)
+
+    def sentence(self) -> str:
+        return self.template.render(self.values)
+
+    def columns(self) -> list[tuple[str, str]]:
+        """Label and sentence of each value of the axis, at most `MAX_COLUMNS`; words of one's own come first."""
+        options = self.template.slots[self.axis]
+        own = self.values.get(self.axis, "").strip()
+        labels = options if own in options or not own else (own, *options)
+        return [(label, self.template.render({**self.values, self.axis: label})) for label in labels[:MAX_COLUMNS]]
 
 
-def _fill(event: gr.EventData) -> tuple[str, str]:
-    template = _named(event.id)
-    values = {str(name): str(value)[:200] for name, value in dict(event.values).items()}
+def panel(target: gr.Textbox) -> Templates:
+    """Families of templates, the templates of one family, and one sentence; `target` is the prompt.
+
+    To be laid out inside `gr.Tabs`.
+    """
+    with gr.Tab("Templates"):
+        board = html(_first(None), js_on_load=_ON_LOAD, elem_id="templates")
+    parts = Templates(board, gr.State(None))
+    board.fill(_fill, parts.scores, [board, target], trigger_mode="always_last", **QUIET)
+    target.change(None, None, None, js="() => window.dalle.follow()", **QUIET)
+    return parts
+
+
+def fit(studio: "Studio") -> tuple[str, Scores]:
+    """Show what a model knows, and mark what it seldom draws well: the values of `Templates.outputs`."""
+    scores = prompts.scores(studio.bundle.place)
+    return _first(scores), scores
+
+
+def _first(scores: Scores) -> str:
+    family = next(family for family in prompts.families() if _known(family, scores))
+    return _sheet(Filling(_known(family, scores)[0]), scores)
+
+
+def _fill(event: gr.EventData, scores: Scores) -> tuple[str, Any]:
     try:
-        return _sheet(template, values), template.render(values)
+        filling = Filling.of(event)
     except DalleError as error:
         raise gr.Error(str(error)) from None
+    return _sheet(filling, scores), filling.sentence() if event.use else gr.skip()
 
 
-def _named(name: str) -> Template:
-    for template in prompts.templates():
-        if template.id == name:
-            return template
-    raise gr.Error("There is no such template. Please reload the page.")
+def _known(family: str, scores: Scores) -> list[Template]:
+    """The templates of a family but for those whose kind the model never saw."""
+    return [t for t in prompts.templates() if t.family == family and prompts.skill(t, scores) != 0.0]
 
 
-def _sheet(template: Template, values: Mapping[str, str]) -> str:
-    """The titles of the family, and the chosen sentence with its slots."""
-    titles = "".join(
-        f'<li><button type="button" class="chip" data-template="{escape(t.id)}"'
-        f' aria-pressed="{str(t is template).lower()}">{escape(t.title)}</button></li>'
-        for t in prompts.templates()
-        if t.family == template.family
+def _sheet(filling: Filling, scores: Scores) -> str:
+    """The families, the templates of one of them, and the chosen sentence with its slots."""
+    template = filling.template
+    families = "".join(
+        _choice("family", title, known[0], family == template.family)
+        for family, title in prompts.families().items()
+        if (known := _known(family, scores))
     )
-    notes = escape(template.notes)
-    if template.needs_picture:
-        notes = f"Give it a picture under <em>Start from a picture</em> and keep the top half. {notes}"
+    chips = "".join(
+        _choice("chip hard" if _is_hard(t, scores) else "chip", t.title, t, t is template)
+        for t in _known(template.family, scores)
+    )
     return (
-        f'<ul class="chips">{titles}</ul>'
-        f'<div class="frame" data-template="{escape(template.id)}">'
-        f'<p class="slots">{_sentence(template, values)}</p>'
-        f'<button type="button" class="use">Use this sentence</button></div>'
-        f'<p class="note">{notes}</p>'
+        f'<ul class="families">{families}</ul><ul class="chips">{chips}</ul>'
+        f'<div class="frame" data-template="{escape(template.id)}" data-sentence="{escape(filling.sentence())}"'
+        f' data-axis="{escape(filling.axis)}"><p class="slots">{_sentence(filling)}</p>'
+        f'<p class="note">{" ".join(_notes(template, scores))}</p>'
+        '<div class="deeds"><span class="bound" role="status">'
+        '<span class="if-attached">The prompt follows these words.</span>'
+        '<span class="if-detached">You changed the prompt by hand: it no longer follows these words.</span></span>'
+        f'<button type="button" class="use">Use this sentence</button>{_axis(filling)}</div></div>'
     )
 
 
-def _sentence(template: Template, values: Mapping[str, str]) -> str:
-    fields = {field.name: field for field in template.fields()}
-    chosen: dict[str | None, str] = {name: values.get(name, field.options[0]) for name, field in fields.items()}
+def _choice(kind: str, title: str, template: Template, chosen: bool) -> str:
+    hint = ' title="hard for this model"' if "hard" in kind else ""
+    return (
+        f'<li><button type="button" class="{kind}" data-template="{escape(template.id)}"'
+        f' aria-pressed="{str(chosen).lower()}"{hint}>{escape(title)}</button></li>'
+    )
+
+
+def _is_hard(template: Template, scores: Scores) -> bool:
+    skill = prompts.skill(template, scores)
+    return skill is not None and skill < _HARD
+
+
+def _notes(template: Template, scores: Scores) -> list[str]:
+    notes = []
+    if template.needs_picture:
+        notes.append("Give it a picture under <em>Start from a picture</em> and keep the top half.")
+    if _is_hard(template, scores):
+        share = prompts.skill(template, scores) or 0.0
+        notes.append(
+            "<em>Hard for this model:</em> a judge that knows real pictures of this kind again"
+            f" knows {share:.0%} as many of its best ones."
+        )
+    return [*notes, escape(template.notes)]
+
+
+def _axis(filling: Filling) -> str:
+    """The choice of a slot to compare, and the button that draws all of its values."""
+    options = "".join(
+        f'<option value="{escape(f.name)}"{" selected" if f.name == filling.axis else ""}>'
+        f"every {escape(f.label)}</option>"
+        for f in filling.template.fields()
+    )
+    count = len(filling.columns()) if filling.axis else 0
+    button = f'<button type="button" class="sweep">Draw {count} columns</button>' if count else ""
+    return (
+        '<label class="axis"><span>Side by side</span>'
+        f'<select><option value="">–</option>{options}</select></label>{button}'
+    )
+
+
+def _sentence(filling: Filling) -> str:
+    template, values = filling.template, filling.values
+    fields = {f.name: f for f in template.fields()}
+    chosen: dict[str | None, str] = {name: values.get(name, f.options[0]) for name, f in fields.items()}
     parts = [part[:2] for part in Formatter().parse(template.text)]
-    markup, seen = "", set()
+    markup = ""
     for i, (literal, name) in enumerate(parts):
         markup += escape(literal)
         if name == "a":
             after, slot = parts[i + 1] if i + 1 < len(parts) else ("", None)
             markup += prompts.article_before(after + chosen.get(slot, ""))
-        elif name in seen:
-            markup += f'<span class="echo">{escape(chosen[name])}</span>'
+        elif name == filling.axis and name:
+            markup += _every(name, fields[name].label, chosen[name])
         elif name:
             markup += _slot(name, fields[name].label, fields[name].options, chosen[name])
-            seen.add(name)
     return markup
 
 
-def _slot(name: str, label: str, options: tuple[str, ...], value: str) -> str:
-    """A drop-down, or a field for words of one's own once that was asked for."""
-    shared = f'data-slot="{escape(name)}" aria-label="{escape(label)}"'
-    if value not in options:
-        return f'<input {shared} value="{escape(value)}" placeholder="your own words" maxlength="200">'
-    choices = "".join(
-        f"<option{' selected' if option == value else ''}>{escape(option)}</option>" for option in options
+def _slot(name: str, label: str, options: Sequence[str], value: str) -> str:
+    """A field with suggestions; where a slot stands twice, both fields say the same."""
+    return (
+        f'<input data-slot="{escape(name)}" value="{escape(value)}" data-options="{escape(json.dumps(options))}"'
+        f' role="combobox" aria-label="{escape(label)}" aria-autocomplete="list" aria-expanded="false"'
+        f' placeholder="…" size="{max(3, len(value))}" maxlength="{_LONGEST}"'
+        ' autocomplete="off" autocapitalize="off" spellcheck="false">'
     )
-    return f'<select {shared}>{choices}<option value="">your own words …</option></select>'
 
 
-_JS = """
-const values = () => Object.fromEntries(
-  [...element.querySelectorAll('[data-slot]')].map((slot) => [slot.dataset.slot, slot.value]));
-const current = () => element.querySelector('.frame').dataset.template;
-let focus = null;
-element.addEventListener('click', (event) => {
-  const chip = event.target.closest('.chip');
-  if (chip) {
-    focus = `.chip[data-template="${chip.dataset.template}"]`;
-    trigger('choose', {id: chip.dataset.template});
-  }
-  if (event.target.closest('.use')) { focus = '.use'; trigger('fill', {id: current(), values: values()}); }
-});
-element.addEventListener('change', (event) => {
-  focus = `[data-slot="${event.target.dataset.slot}"]`;
-  trigger('fill', {id: current(), values: values()});
-});
-watch('value', () => {  // the sheet was written anew: the keyboard goes on where it was
-  if (focus) element.querySelector(focus)?.focus();
-  focus = null;
-});
+def _every(name: str, label: str, value: str) -> str:
+    """A slot that is the axis; a click makes it an ordinary one again."""
+    return (
+        f'<button type="button" class="every" data-slot="{escape(name)}" value="{escape(value)}"'
+        f' aria-label="every {escape(label)}: choose one instead">… <small>every {escape(label)}</small></button>'
+    )
+
+
+_ON_LOAD = """
+for (const name of ['fill', 'sweep']) element.addEventListener(name, (event) => trigger(name, event.detail));
+watch('value', () => window.dalle.sheetWritten());
 """
