@@ -65,6 +65,7 @@
 
   dalle.gallery = (element, trigger, watch) => {
     watch("value", () => {
+      if (element.querySelector(".sweep")) return dalle.columns(element);
       const gallery = element.querySelector(".gallery");
       glide(gallery);
       if (gallery.dataset.stage === "done") dalle.remember(element.querySelector(".drawn"));
@@ -81,11 +82,11 @@
 
 // Gradio tells the place in the queue in words of its own; ours stand in the same line.
 dalle.waiting = (element) => {
+  const line = element.closest("#status");
   const told = () => {
-    const text = element.querySelector(".progress-text");
-    const place = /queue: (\d+)\/(\d+)/.exec(text?.textContent ?? "");
-    if (place) element.dataset.place = `In the queue: place ${place[1]} of ${place[2]}`;
-    else delete element.dataset.place;
+    const place = /queue: (\d+)/.exec(line.querySelector(".progress-text")?.textContent ?? "");
+    if (place) line.dataset.place = `Place ${place[1]} in the queue …`;
+    else delete line.dataset.place;
   };
-  new MutationObserver(told).observe(element, { childList: true, characterData: true, subtree: true });
+  new MutationObserver(told).observe(line, { childList: true, characterData: true, subtree: true });
 };

@@ -27,6 +27,7 @@ _log = logging.getLogger(__name__)
 _UNKNOWN = "Something went wrong here, not with your sentence. Please try again; the server's log says more."
 _DICE = 1_000_000  # seeds of our own choosing are short enough to read out
 WARMING = "The model is warming up …"
+BUSY = "Too many drawings are waiting already. Please try again in a minute."
 READY = "Ready. Type a sentence and press Enter."
 
 

@@ -32,11 +32,13 @@ class Batch:
     seed: int
     scores: tuple[float, ...]  # of all its pictures, shown or not
     outline: str = ""  # of the kept tokens, to lie over each picture
+    folder: str = ""  # below that of the gallery, where its files lie
 
     @classmethod
-    def of(cls, request: Request, cards: Sequence[Card], outline: str = "") -> "Batch":
+    def of(cls, request: Request, cards: Sequence[Card], outline: str = "", folder: str = "") -> "Batch":
         found = (card.candidate.score for card in cards)
-        return cls(request.prompt, request.seed, tuple(s for s in found if s is not None and isfinite(s)), outline)
+        scores = tuple(s for s in found if s is not None and isfinite(s))
+        return cls(request.prompt, request.seed, scores, outline, folder)
 
     def share(self, score: float) -> float:
         """The part of CLIP's vote that a picture gets: a softmax over the batch."""
@@ -103,7 +105,7 @@ def density(count: int) -> str:
 def _card(card: Card, rank: int, batch: Batch) -> str:
     c, address = card.candidate, escape(card.address)
     best = rank == 1 and len(batch.scores) > 1
-    name = f"{batch.seed}-{c.index}"
+    name = f"{batch.folder}{batch.seed}-{c.index}"
     return (
         f'<li class="card{" best" if best else ""}" data-index="{c.index}" data-rank="{rank}" data-name="{name}">'
         f'<a class="plate" href="{address}" target="_blank" aria-label="Picture {rank}, in full size">'

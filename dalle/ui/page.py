@@ -7,7 +7,7 @@ import gradio as gr
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
-from dalle.ui import about, create, drawing, gallery, history, priming, templates
+from dalle.ui import about, create, drawing, gallery, history, priming, sweep, templates
 from dalle.ui.parts import QUIET, html, note
 from dalle.ui.restore import Desk
 from dalle.ui.shelf import Shelf
@@ -36,7 +36,7 @@ _HEADER = """
 
 def build(studios: Studios, queue: int = _QUEUE) -> tuple[gr.Blocks, dict[str, Any]]:
     """The page of some models, and what to pass to its `launch`. At most `queue` drawings wait at once."""
-    shelf = Shelf()
+    shelf = Shelf({sweep.SHEET: sweep.sheet})
     with gr.Blocks(title="DALL·E", analytics_enabled=False, delete_cache=(3600, 3600)) as page:
         html(_HEADER)
         model = gr.State(studios.first)
@@ -45,7 +45,7 @@ def build(studios: Studios, queue: int = _QUEUE) -> tuple[gr.Blocks, dict[str, A
             with gr.Tabs(elem_id="starts"):
                 with gr.Tab("Ideas"):
                     create.ideas(made.prompt)
-                templates.panel(made.prompt)
+                words = templates.panel(made.prompt)
                 with gr.Tab("History"):
                     past = history.panel()
         with gr.Row(elem_id="desk"):
@@ -60,23 +60,32 @@ def build(studios: Studios, queue: int = _QUEUE) -> tuple[gr.Blocks, dict[str, A
         with gr.Accordion("About this model", open=False, elem_id="about"):
             facts = html("")
             gr.Markdown(about.model_card())
-        desk = Desk(studios, status, facts, model, made.picker, made.prompt, settings, primed)
+        desk = Desk(studios, status, facts, model, made.picker, made.prompt, settings, primed, words)
 
         started, buttons = [made.draw.click, made.prompt.submit], [made.draw, made.stop]
+        work: dict[str, Any] = {
+            "outputs": [status, pictures, settings.seed],
+            "show_progress": "minimal",
+            "show_progress_on": status,
+            "trigger_mode": "multiple",  # "once" also swallows the first Enter after Stop
+            "concurrency_id": "device",
+            "api_visibility": "private",
+        }
         gr.on(started, None, None, buttons, js=_turn(drawing=True), **QUIET)  # listeners run in this order
         drawn = gr.on(
             started,
             drawing.drawer(studios, shelf),
             [model, made.prompt, *settings.inputs, *downloads.inputs, *primed.inputs],
-            [status, pictures, settings.seed],
-            show_progress="minimal",
-            show_progress_on=status,
-            trigger_mode="multiple",  # "once" also swallows the first Enter after Stop
-            concurrency_id="device",
-            api_visibility="private",
+            **work,
         )
-        drawn.then(None, None, buttons, js=_turn(drawing=False), **QUIET)
-        stopped = made.stop.click(None, None, buttons, js=_turn(drawing=False), cancels=drawn, **QUIET)
+        words.board.sweep(None, None, buttons, js=_turn(drawing=True), **QUIET)
+        swept = words.board.sweep(
+            sweep.sweeper(studios, shelf), [model, *downloads.inputs, *primed.inputs, *settings.inputs], **work
+        )
+        for works in (drawn, swept):
+            works.then(None, None, buttons, js=_turn(drawing=False), **QUIET)
+            works.failure(_refuse, None, [status, *buttons], **QUIET)
+        stopped = made.stop.click(None, None, buttons, js=_turn(drawing=False), cancels=[drawn, swept], **QUIET)
         stopped.then(lambda: note("Stopped."), None, status, **QUIET)  # after the last row that was on its way
 
         def count(text: str, name: str) -> str:
@@ -140,6 +149,11 @@ def _turn(drawing: bool) -> str:
     """Draw and Stop take turns in one place, at once: the browser does it."""
     draw, stop = ("false", "true") if drawing else ("true", "false")
     return f"() => [{{__type__: 'update', visible: {draw}}}, {{__type__: 'update', visible: {stop}}}]"
+
+
+def _refuse() -> tuple[Any, ...]:
+    """The drawing was not even begun: the queue is full."""
+    return note(drawing.BUSY, alarm=True), gr.update(visible=True), gr.update(visible=False)
 
 
 def _chosen(event: gr.EventData) -> tuple[str, str]:

@@ -13,13 +13,14 @@ from dalle import share
 from dalle.contracts import Borders
 from dalle.errors import LinkError, PictureError
 from dalle.share import Recipe
-from dalle.ui import about, create, picker, priming
+from dalle.ui import about, create, picker, priming, templates
 from dalle.ui.create import MAX_SAMPLES, Settings
 from dalle.ui.drawing import READY, sentence
 from dalle.ui.parts import note
 from dalle.ui.priming import Priming
 from dalle.ui.shelf import Shelf
 from dalle.ui.studios import Studios
+from dalle.ui.templates import Templates
 
 Updates = dict[Any, Any]  # component -> what becomes of it
 
@@ -36,11 +37,12 @@ class Desk:
     prompt: gr.Textbox
     settings: Settings
     primed: Priming
+    words: Templates
 
     @property
     def outputs(self) -> list[gr.components.Component]:
         parts = [self.status, self.facts, self.model, self.picker, self.prompt]
-        return [*parts, *self.settings.inputs, *self.primed.outputs]
+        return [*parts, *self.settings.inputs, *self.primed.outputs, *self.words.outputs]
 
     def visit(self, browser: gr.Request, model: str) -> Updates:
         """A page was opened, perhaps by a link."""
@@ -86,6 +88,7 @@ class Desk:
             **dict(zip(self.settings.options, fitted, strict=True)),
             **dict(zip(self.primed.outputs, priming.forget(), strict=True)),
             **dict(zip(self.primed.borders, priming.fit(bundle.images.grid), strict=True)),
+            **dict(zip(self.words.outputs, templates.fit(studio), strict=True)),
         }
 
     def _follow(self, query: str, model: str) -> Updates:
@@ -124,7 +127,7 @@ class Desk:
         studio = self.studios.get(model)
         if share.follow(str(event.link)).fingerprint != studio.bundle.fingerprint:
             raise PictureError("Another model drew this picture; the one that is chosen cannot read its tokens.")
-        if folder is None or not re.fullmatch(r"\d+-\d+", name) or not (folder / f"{name}.npy").is_file():
+        if folder is None or not re.fullmatch(r"(\d+/)?\d+-\d+", name) or not (folder / f"{name}.npy").is_file():
             raise PictureError("This picture is no longer at hand. Please draw it again.")
         tokens = np.load(folder / f"{name}.npy")
         usual = priming.usual(tokens.shape)

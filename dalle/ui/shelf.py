@@ -1,12 +1,14 @@
 """Finished pictures on disk: each browser session's last gallery, at an address that nobody can guess."""
 
 import io
+import mimetypes
 import secrets
 import shutil
 import tempfile
 import threading
 import zipfile
 from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from starlette.exceptions import HTTPException
@@ -21,9 +23,13 @@ _SESSIONS = 200  # galleries kept at most; a browser that vanishes does not alwa
 
 
 class Shelf:
-    """One folder per session. A new gallery replaces the old one; the end of the program clears all."""
+    """One folder per session. A new gallery replaces the old one; the end of the program clears all.
 
-    def __init__(self) -> None:
+    `makers` are files that a folder can have without anybody having written them: they are made when one is asked for.
+    """
+
+    def __init__(self, makers: Mapping[str, Callable[[Path], bytes]] | None = None) -> None:
+        self._makers = {_ARCHIVE: _packed, **(makers or {})}
         self._place = tempfile.TemporaryDirectory(prefix="dalle-")
         self.home = Path(self._place.name).resolve()
         self._folders: OrderedDict[str, Path] = OrderedDict()
@@ -57,23 +63,41 @@ class Shelf:
         """Where the page finds a file of the shelf, seen from the page."""
         return f"{_ADDRESS}/{path.relative_to(self.home).as_posix()}"
 
+    def path(self, address: str) -> Path:
+        """The file at such an address."""
+        return self.home / address.partition("/")[2]
+
     def all_of(self, folder: Path) -> str:
         """Where the page finds the pictures of a folder in one file."""
-        return f"{self.address(folder)}/{_ARCHIVE}"
+        return self.address(folder / _ARCHIVE)
 
     def routes(self) -> list[BaseRoute]:
         """What the web server needs to serve the shelf."""
-        archive = Route(f"/{_ADDRESS}/{{folder}}/{_ARCHIVE}", self._archive)
-        return [archive, Mount(f"/{_ADDRESS}", StaticFiles(directory=self.home))]
+        made = [Route(f"/{_ADDRESS}/{{folder}}/{name}", self._serve(make)) for name, make in self._makers.items()]
+        return [*made, Mount(f"/{_ADDRESS}", StaticFiles(directory=self.home))]
 
-    def _archive(self, asked: Request) -> Response:
-        """The pictures of a folder, packed when somebody asks for them."""
-        folder = self.home / asked.path_params["folder"]
-        files = sorted(file for file in folder.glob("*-*") if file.suffix != ".npy")
-        if not files:
-            raise HTTPException(404)
-        packed = io.BytesIO()
-        with zipfile.ZipFile(packed, "w") as archive:  # stored: pictures do not shrink
-            for file in files:
-                archive.write(file, file.name)
-        return Response(packed.getvalue(), media_type="application/zip")
+    def _serve(self, make: Callable[[Path], bytes]) -> Callable[[Request], Response]:
+        def serve(asked: Request) -> Response:
+            name = asked.path_params["folder"]
+            folder = next((folder for folder in list(self._folders.values()) if folder.name == name), None)
+            if folder is None:
+                raise HTTPException(404)
+            try:
+                made = make(folder)
+            except FileNotFoundError:
+                raise HTTPException(404) from None
+            return Response(made, media_type=mimetypes.guess_type(asked.url.path)[0])
+
+        return serve
+
+
+def _packed(folder: Path) -> bytes:
+    """The pictures of a folder, in one file. Raises FileNotFoundError where there are none."""
+    files = [file for file in sorted(folder.rglob("*-*")) if file.suffix != ".npy"]
+    if not files:
+        raise FileNotFoundError
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:  # stored: pictures do not shrink
+        for file in files:
+            archive.write(file, file.relative_to(folder))
+    return packed.getvalue()

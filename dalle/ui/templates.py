@@ -60,6 +60,10 @@ class Filling:
     def sentence(self) -> str:
         return self.template.render(self.values)
 
+    def title(self) -> str:
+        """The sentence with the axis left open."""
+        return self.template.render({**self.values, self.axis: "…"})
+
     def columns(self) -> list[tuple[str, str]]:
         """Label and sentence of each value of the axis, at most `MAX_COLUMNS`; words of one's own come first."""
         options = self.template.slots[self.axis]
