@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor
 from dalle import sampling
 from dalle.bench.workload import FLOAT32, Storage, Workload
 from dalle.contracts import TokenModel
+from dalle.native import NativeDecoder
+from dalle.native.library import BuildError
 from dalle.nn.prepacked import Prepacked, can_prepack
 
 
@@ -68,4 +71,16 @@ def _prepacked(work: Workload) -> Contender:
     return Ours(Prepacked(net), work)
 
 
-OURS = (Entry("PyTorch", _plain), Entry("PyTorch, prepacked", _prepacked))
+def _native(dtype: torch.dtype, work: Workload) -> Contender:
+    try:
+        return Ours(NativeDecoder(work.transformer(), dtype), work, Storage(dtype.itemsize, dtype.itemsize))
+    except BuildError as error:
+        raise ImportError(str(error)) from error
+
+
+OURS = (
+    Entry("PyTorch", _plain),
+    Entry("PyTorch, prepacked", _prepacked),
+    Entry("compiled, float32", partial(_native, torch.float32)),
+    Entry("compiled, float16", partial(_native, torch.float16)),
+)

@@ -13,32 +13,39 @@ from typing import Self
 from dalle.bench.contender import Contender
 from dalle.bench.machine import seconds
 
-PATIENCE = 1.0  # seconds that a stretch may take; the slow ones stop earlier
+PATIENCE = 1.0  # seconds that a stretch should take: the slow ones take fewer steps
+ENOUGH = 20.0  # seconds in a round, after which the very slow ones sit out the rest
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds for an average step, over the rounds."""
+    """Seconds for an average step, over the rounds that were measured."""
 
+    rounds: int
     median: float
     spread: float  # (slowest - fastest) / median
 
     @classmethod
     def of(cls, rounds: list[float]) -> Self:
         middle = statistics.median(rounds)
-        return cls(middle, (max(rounds) - min(rounds)) / middle)
+        return cls(len(rounds), middle, (max(rounds) - min(rounds)) / middle)
 
 
 def race(contenders: Mapping[str, Contender], length: int, rounds: int, stretches: int, steps: int) -> dict[str, Pace]:
     """How fast each draws a picture of `length` tokens; every round measures `stretches` times `steps` of them."""
-    paces = defaultdict(list)
+    paces: dict[str, list[float]] = defaultdict(list)
+    running = dict(contenders)
     for _ in range(rounds):
-        totals: dict[str, list[float]] = defaultdict(list)
+        spent: dict[str, float] = defaultdict(float)
+        means: dict[str, list[float]] = defaultdict(list)
         for known in _starts(length, stretches, steps):
-            for name, contender in contenders.items():
-                totals[name].append(_stretch(contender, known, steps))
-        for name, means in totals.items():
-            paces[name].append(statistics.mean(means))
+            for name, contender in running.items():
+                measured = _stretch(contender, known, steps)
+                means[name].append(statistics.mean(measured))
+                spent[name] += sum(measured)
+        for name, values in means.items():
+            paces[name].append(statistics.mean(values))
+        running = {name: contender for name, contender in running.items() if spent[name] < ENOUGH}
     return {name: Pace.of(measured) for name, measured in paces.items()}
 
 
@@ -48,11 +55,11 @@ def _starts(length: int, stretches: int, steps: int) -> list[int]:
     return [max(0, min(middle - steps // 2, length - steps - 2)) for middle in middles]
 
 
-def _stretch(contender: Contender, known: int, steps: int) -> float:
-    """Seconds for one step, the mean of those that patience allows."""
+def _stretch(contender: Contender, known: int, steps: int) -> list[float]:
+    """Seconds for each of the steps that patience allows."""
     contender.begin(known)
-    contender.step()  # the first one pays for what is made only once
-    measured: list[float] = []
+    first = seconds(contender.step)  # it also pays for what is made only once, so it counts only if it has to
+    measured: list[float] = [first] if first > PATIENCE else []
     while len(measured) < steps and sum(measured) < PATIENCE:
         measured.append(seconds(contender.step))
-    return statistics.mean(measured)
+    return measured

@@ -40,6 +40,7 @@ class Line:
     tokens_per_second: float  # of all candidates together
     seconds: float  # for all image tokens, at this pace
     spread: float  # (slowest - fastest) / median of the repeats
+    repeats: int  # fewer than planned for the very slow ones
     of_limit: float  # the least time of a step for what it stores, as a share of the time that it takes
 
     @classmethod
@@ -50,6 +51,7 @@ class Line:
             tokens_per_second=work.candidates / pace.median,
             seconds=pace.median * work.steps,
             spread=pace.spread,
+            repeats=pace.rounds,
             of_limit=bound.step / pace.median,
         )
 
@@ -112,7 +114,8 @@ def measure(plan: Plan, shape: Workload | None = None, gauge: Gauge | None = Non
         raced.append(_race(entries, work, plan))
         readings.append(gauge.read())
     limits = Limits.best(readings)
-    noise = statistics.median(pace.spread for race in raced for pace in race.paces.values())
+    spreads = [pace.spread for race in raced for pace in race.paces.values() if pace.rounds > 1]
+    noise = statistics.median(spreads or [0.0])
     return Speed(limits, noise, noise > NOISE, tuple(race.heat(limits) for race in raced))
 
 

@@ -1,5 +1,7 @@
 """Multi-head attention with a fused projection, over a whole sequence or one step beyond a cache."""
 
+from collections.abc import Callable
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -15,6 +17,7 @@ class Attention(nn.Module):
         self.heads, self.head_dim = heads, head_dim
         self.qkv = nn.Linear(width, 3 * heads * head_dim, bias)
         self.out = nn.Linear(heads * head_dim, width, bias)
+        self.look: Callable[..., Tensor] = F.scaled_dot_product_attention  # by which one more position sees the others
 
     def fresh_cache(self, batch: int, size: int, like: Tensor) -> KeyValues:
         """Room for `size` positions of `batch` sequences, on the device and in the type of `like`."""
@@ -61,5 +64,5 @@ class Attention(nn.Module):
         q, k, v = self.project(x, rotation)
         cache.write(position, k, v)
         seen = slice(position + 1) if keys is None else keys
-        y = F.scaled_dot_product_attention(q, cache.keys[:, :, seen], cache.values[:, :, seen], attn_mask=mask)
+        y = self.look(q, cache.keys[:, :, seen], cache.values[:, :, seen], attn_mask=mask)
         return self.merge(y)

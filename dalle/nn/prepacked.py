@@ -1,17 +1,25 @@
 """A decoder whose weights lie in memory as this processor reads them fastest: in the blocks of oneDNN, made once.
 
-Letters: B sequences, V image codes.
+A library chooses its kernels by the number of rows, and another kernel may add up in another order. Where all numbers
+of rows are seen to give the same bits, any number of sequences may take a step together; elsewhere so many at a time.
+
+Letters: B sequences, M rows of a product, H heads, S positions, K channels of a head, V image codes.
 """
 
 import copy
+import math
+from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor, nn
 
+from dalle.nn.attention import Attention
 from dalle.nn.cache import LANES, DecoderState
 from dalle.nn.transformer import Mlp, Transformer
 
 FUSED = {"gelu": "none", "gelu_tanh": "tanh"}  # MLPs whose activation the product brings along, by oneDNN's names
+ROWS = 64  # of one product, at most
 
 
 def can_prepack(net: Transformer) -> bool:
@@ -33,14 +41,11 @@ class Prepacked:
         self._net = copy.deepcopy(net, shared)
         del self._net.text_head  # only learning asks for it
         _pack(self._net)
+        self.lanes = None if _any_company(self._net) else net.lanes
 
     @property
     def vocab(self) -> int:
         return self._net.vocab
-
-    @property
-    def lanes(self) -> int:
-        return self._net.lanes
 
     def prefill(self, text: Tensor, image: Tensor | None = None) -> tuple[Tensor, DecoderState]:
         """(B, T) text and (B, n) first image tokens, n < I -> (B, V) logits of token n, and the state."""
@@ -54,26 +59,89 @@ class Prepacked:
 class PackedLinear(nn.Module):
     """A linear layer, with an activation behind it if one is named."""
 
-    def __init__(self, linear: nn.Linear, activation: str = "none", algorithm: str = ""):
+    def __init__(self, weight: Tensor, bias: Tensor | None, activation: str = "none", algorithm: str = ""):
         super().__init__()
-        self.weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), LANES)
-        self.bias, self.activation, self.algorithm = linear.bias, activation, algorithm
+        self.shape = weight.shape
+        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), LANES)
+        self.bias, self.activation, self.algorithm = bias, activation, algorithm
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, n_in) -> (…, n_out)"""
+        rows = x.numel() // x.shape[-1]
+        if 1 < rows <= ROWS:
+            return self._product(x)
+        flat = x.reshape(rows, -1)
+        flat = flat.expand(2, -1) if rows == 1 else flat  # a single row has a kernel of its own
+        y = torch.cat([self._product(part) for part in flat.split(ROWS)])
+        return y[:rows].view(*x.shape[:-1], -1)
+
+    def _product(self, x: Tensor) -> Tensor:
         return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, self.activation, [], self.algorithm)
 
 
 def _pack(module: nn.Module) -> None:
-    """Replace all linear layers below a module."""
+    """Replace what is below a module: linear layers, and how one position looks at others."""
     if isinstance(module, Mlp) and module.kind in FUSED:
-        module.up = PackedLinear(module.up, "gelu", FUSED[module.kind])  # type: ignore[assignment]
-        module.activate = _same
+        up = PackedLinear(module.up.weight, module.up.bias, "gelu", FUSED[module.kind])
+        module.up, module.activate = up, _same  # type: ignore[assignment]
+    if isinstance(module, Attention):
+        module.look = _look
     for name, child in module.named_children():
         if isinstance(child, nn.Linear):
-            setattr(module, name, PackedLinear(child))
+            setattr(module, name, PackedLinear(child.weight, child.bias))
         _pack(child)
 
 
 def _same(x: Tensor) -> Tensor:
     return x
+
+
+def _look(q: Tensor, keys: Tensor, values: Tensor, attn_mask: Tensor | None = None) -> Tensor:
+    """Attention of one position, as two products: (B, H, 1, K), (B, H, S, K) twice -> (B, H, 1, K).
+
+    PyTorch's own is no faster for one position, and its bits depend on which of the threads computes what.
+    """
+    scores = (q * q.shape[-1] ** -0.5) @ keys.transpose(2, 3)  # (B, H, 1, S)
+    if attn_mask is not None:
+        scores = scores.masked_fill(~attn_mask, -torch.inf) if attn_mask.dtype == torch.bool else scores + attn_mask
+    return scores.softmax(-1) @ values
+
+
+def _any_company(net: Transformer) -> bool:
+    """Whether a sequence's bits are the same beside any others.
+
+    Activations and gates outside of products run over all sequences as one, in pieces: nothing is promised for those.
+    """
+    config = net.config
+    if config.mlp not in FUSED or "gate" in config.patterns:
+        return False
+    layers = [module for module in net.modules() if isinstance(module, PackedLinear)]
+    products = {(*layer.shape, layer.activation, layer.algorithm) for layer in layers}
+    attention = net.layers[0].attention
+    return all(_alike_in_products(*product) for product in products) and _alike_in_attention(
+        attention.heads, config.stream_len, attention.head_dim
+    )
+
+
+@cache
+def _alike_in_products(n_out: int, n_in: int, activation: str, algorithm: str) -> bool:
+    layer = PackedLinear(_numbers(n_out, n_in), None, activation, algorithm)
+    return _alike(layer, _numbers(ROWS, n_in))
+
+
+@cache
+def _alike_in_attention(heads: int, size: int, channels: int) -> bool:
+    x = _numbers(2 * LANES, heads, size, channels)
+    return _alike(lambda x: _look(x[:, :, :1], x, x), x)
+
+
+def _alike(compute: Callable[[Tensor], Tensor], x: Tensor) -> bool:
+    """Whether a function gives each row the same bits in any company, wherever it stands."""
+    with torch.inference_mode():
+        whole = compute(x)
+        return all(torch.equal(compute(x[first:]), whole[first:]) for first in range(1, len(x)))
+
+
+def _numbers(*shape: int) -> Tensor:
+    """Numbers of either sign and without a pattern."""
+    return torch.arange(math.prod(shape)).sin().view(shape)

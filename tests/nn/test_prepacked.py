@@ -8,7 +8,7 @@ from torch import nn
 
 from dalle import sampling
 from dalle.contracts import SamplingOptions
-from dalle.nn.prepacked import PackedLinear, Prepacked, can_prepack
+from dalle.nn.prepacked import PackedLinear, Prepacked, _alike, can_prepack
 from dalle.nn.transformer import Transformer, TransformerConfig
 
 PLAIN = TransformerConfig(text_vocab=20, text_len=6, image_vocab=32, grid=(4, 4), width=16, depth=2, heads=2)
@@ -59,6 +59,28 @@ def test_guided_candidates_with_kept_tokens_are_the_same():
     ]
     assert torch.equal(*drawn)
     assert len(drawn[0].unique()) > 4
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_a_sequence_has_the_same_bits_in_any_company(config):
+    packed = Prepacked(net_of(config))
+    if packed.lanes is not None:  # nothing is promised, and eight are computed at a time
+        assert packed.lanes == net_of(config).lanes
+        return
+    text, image = torch.randint(20, (1, 6)), torch.randint(32, (70, 5))
+    _, prompt = packed.prefill(text)
+    together, alone = prompt.repeat(70), [prompt.repeat(1) for _ in range(3)]
+    for tokens in image.T:
+        logits = packed.step(tokens, together)
+        for row, state in zip((0, 33, 69), alone, strict=True):
+            assert torch.equal(packed.step(tokens[row : row + 1], state)[0], logits[row])
+
+
+def test_a_function_that_heeds_its_company_is_found_out():
+    rows = torch.arange(6.0)[:, None]
+    assert _alike(lambda x: x * 2, rows)
+    assert not _alike(lambda x: x * 2 if len(x) > 1 else x * 3, rows)
+    assert not _alike(lambda x: x + x[0], rows)
 
 
 def test_the_plain_net_stays_as_it_was_and_shares_what_is_not_packed():
