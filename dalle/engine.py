@@ -44,6 +44,10 @@ class Studio:
         place = models.pick_device(device)
         return cls(models.load(name, place, models.pick_dtype(dtype)), place)
 
+    def settle(self) -> None:
+        """Wait for the fastest step that this machine has, as no drawing does."""
+        self._accelerator.finish()
+
     def generate(self, request: Request) -> Iterator[Update]:
         """Draw, decode, rank. Closing the iterator stops the work within a row.
 
@@ -106,9 +110,10 @@ class Studio:
         grid = kept.to(self.device).repeat(len(batch), 1)  # (n, h*w)
         tokens = sampling.draw(model, text, null, job.request.seed, batch, job.options, kept)
         show = _preview_rows(job.first_row, h, job.request.previews)
+        start = int((kept < 0).int().argmax())
         try:
-            for position in range(int((kept < 0).int().argmax()), h * w):
-                with job.clock("sampling"):
+            for position in range(start, h * w):
+                with job.clock("sampling" if position > start else "prefill"):
                     grid[:, position] = next(tokens)
                 row, column = divmod(position + 1, w)
                 if column == 0 and row < h:

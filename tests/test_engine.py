@@ -72,7 +72,7 @@ def test_every_row_is_an_update_then_comes_the_ranking(studio, eight):
     assert [u.row for u in eight] == [*range(1, h + 1), h, h] and {u.rows for u in eight} == {h}
     assert all(a.seconds <= b.seconds for a, b in pairwise(eight))
     assert all(u.remaining is not None and u.remaining >= 0 for u in eight) and eight[-1].remaining == 0
-    assert set(eight[-1].timings) == {"sampling", "decoding", "ranking"}
+    assert set(eight[-1].timings) == {"prefill", "sampling", "decoding", "ranking"}
     assert sum(eight[-1].timings.values()) <= eight[-1].seconds
 
 
