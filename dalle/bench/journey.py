@@ -3,7 +3,7 @@
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dalle.bench.machine import seconds
@@ -16,39 +16,43 @@ PROMPT = "a red bird"
 
 @dataclass(frozen=True)
 class Journey:
-    """One request; the shares are of its whole time."""
+    """One request without previews, as the command line makes it, and one with them, as the page does."""
 
     model: str
     samples: int
     keep: int
-    seconds: float  # from the sentence to the last PNG
-    shares: dict[str, float]
-    first_preview: float  # when the first pictures were shown
+    seconds: float  # without previews, from the sentence to the last PNG
+    shares: dict[str, float]  # of that, by part
+    seconds_with_previews: float
+    first_preview: float  # when the first pictures were shown, as a share of that
 
     def table(self) -> str:
         parts = (f"  {name:12}{share:7.1%}" for name, share in self.shares.items())
-        title = f"{self.model}: {self.samples} samples, {self.keep} kept, {self.seconds:.2f} s"
-        return "\n".join([title, *parts, f"  first preview after {self.first_preview:.1%}"])
+        title = f"{self.model}: {self.samples} samples, {self.keep} kept, {self.seconds:.2f} s without previews"
+        page = f"  with previews {self.seconds_with_previews:.2f} s, the first of them after {self.first_preview:.1%}"
+        return "\n".join([title, *parts, page])
 
 
 def measure(model: str = "emoji", samples: int = 16, keep: int = 8) -> Journey:
-    """Draw once to warm up, then once by the clock."""
-    studio = Studio.load(model)
+    """Draw once to warm up, then by the clock."""
+    studio, request = Studio.load(model), Request(PROMPT, samples, keep)
     studio.settle()
-    _run(studio, samples, keep)
-    return _run(studio, samples, keep)
+    _run(studio, request)
+    whole, shares, _ = _run(studio, replace(request, previews=0))
+    page, _, preview = _run(studio, request)
+    return Journey(studio.bundle.name, samples, keep, whole, shares, page, preview / page)
 
 
-def _run(studio: Studio, samples: int, keep: int) -> Journey:
-    request, previewed = Request(PROMPT, samples, keep), None
+def _run(studio: Studio, request: Request) -> tuple[float, dict[str, float], float]:
+    """Seconds in all, the share of each part, seconds to the first pictures."""
     start = time.perf_counter()
+    shown = []
     for update in studio.generate(request):
-        if update.candidates and previewed is None:
-            previewed = time.perf_counter() - start
+        if update.candidates:
+            shown.append(time.perf_counter() - start)
     png = seconds(lambda: _save(request, update.candidates, studio.bundle))
     whole = time.perf_counter() - start
-    shares = {name: spent / whole for name, spent in {**update.timings, "PNG": png}.items()}
-    return Journey(studio.bundle.name, samples, keep, whole, shares, (previewed or whole) / whole)
+    return whole, {name: spent / whole for name, spent in {**update.timings, "PNG": png}.items()}, shown[0]
 
 
 def _save(request: Request, candidates: Sequence[Candidate], bundle: Bundle) -> None:
