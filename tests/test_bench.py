@@ -1,13 +1,14 @@
 """The benchmark on a tiny shape: what it reports, who takes part, and that our rivals compute what we do."""
 
 import json
+import os
 
 import pytest
 import torch
 
 from dalle.__main__ import main
-from dalle.bench import profile, speed
-from dalle.bench.contender import Entry
+from dalle.bench import footprint, journey, profile, speed
+from dalle.bench.contender import OURS, Entry
 from dalle.bench.machine import Gauge, Limits
 from dalle.bench.peers import PEERS
 from dalle.bench.race import race
@@ -93,8 +94,23 @@ def test_the_profile_names_operators_and_their_shares():
         assert shares == sorted(shares, reverse=True) and sum(shares) <= 1
 
 
-@pytest.mark.parametrize("entry", PEERS, ids=lambda entry: entry.name)
-def test_a_peer_draws(entry):
+def test_a_request_is_split_into_its_parts(tiny_model):
+    found = journey.measure(str(tiny_model), samples=3, keep=2)
+    assert set(found.shares) == {"prefill", "sampling", "decoding", "ranking", "PNG"}
+    assert all(share > 0 for share in found.shares.values()) and sum(found.shares.values()) <= 1
+    assert 0 < found.first_preview < 1
+    assert "3 samples, 2 kept" in found.table()
+
+
+@pytest.mark.skipif(not hasattr(os, "wait4"), reason="this system does not tell how much memory a process had")
+def test_memory_and_start_are_those_of_whole_processes(tiny_model):
+    found = footprint.measure(str(tiny_model), samples=1)
+    assert 50e6 < found.peak < 8e9  # PyTorch alone needs the former
+    assert found.ready > 0
+
+
+@pytest.mark.parametrize("entry", (*OURS, *PEERS), ids=lambda entry: entry.name)
+def test_everybody_draws(entry):
     try:
         peer = entry.build(TINY)
     except ImportError as error:
