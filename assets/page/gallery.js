@@ -45,13 +45,6 @@
     field.select();
   };
 
-  const openPriming = () => {
-    const panel = document.querySelector("#priming");
-    const fold = panel.querySelector(":scope > button");
-    if (!fold.classList.contains("open")) fold.click();
-    panel.scrollIntoView({ block: "nearest", behavior: dalle.calm() ? "auto" : "smooth" });
-  };
-
   const ACTS = {
     star: (card) => dalle.star(card),
     reuse: (card, section, trigger) => trigger("reuse", { link: section.dataset.link }),
@@ -60,7 +53,7 @@
   for (const how of ["vary", "continue"])
     ACTS[how] = (card, section, trigger) => {
       trigger("vary", { link: section.dataset.link, name: card.dataset.name, how });
-      openPriming();
+      dalle.openPriming();
     };
 
   dalle.gallery = (element, trigger, watch) => {
@@ -79,6 +72,17 @@
     });
   };
 }
+
+// A PNG that is dropped anywhere brings its recipe back; on the panel for a picture to continue it means that picture.
+dalle.receive = (trigger) => {
+  const ours = (event) => event.dataTransfer?.types.includes("Files") && !event.target.closest("#priming");
+  document.addEventListener("dragover", (event) => ours(event) && event.preventDefault());
+  document.addEventListener("drop", async (event) => {
+    if (!ours(event)) return;
+    event.preventDefault();
+    trigger("recall", { note: await dalle.note(event.dataTransfer.files[0]) });
+  });
+};
 
 // Gradio tells the place in the queue in words of its own; ours stand in the same line.
 dalle.waiting = (element) => {

@@ -80,7 +80,8 @@
   };
 
   // The note that the program writes into its PNG files: a tEXt chunk with the key "dalle".
-  const note = async (file) => {
+  dalle.note = async (file) => {
+    if (file.size > 50e6) return "{}";
     const bytes = new Uint8Array(await file.arrayBuffer()), view = new DataView(bytes.buffer);
     const latin = (start, end) => String.fromCharCode(...bytes.subarray(start, end));
     for (let at = 8; at + 12 <= bytes.length; at += 12 + view.getUint32(at)) {
@@ -94,21 +95,13 @@
     show = () => fill(element, trigger);
     show();
     window.addEventListener("storage", show);  // another tab drew something
-    const open = async (file) => trigger("recall", { note: await note(file) });
+    const open = async (file) => trigger("recall", { note: await dalle.note(file) });
     element.addEventListener("change", (event) => {
       if (event.target.files?.length) open(event.target.files[0]);
       event.target.value = "";
     });
     element.addEventListener("click", (event) => {
       if (event.target.closest("[data-part=clear]")) save({ recent: [], stars: [] });
-    });
-    // Drop a PNG anywhere; on the panel for a picture to continue it means something else.
-    document.addEventListener("dragover", (event) => event.preventDefault());
-    document.addEventListener("drop", (event) => {
-      const [file] = event.dataTransfer?.files ?? [];
-      if (event.target.closest("#priming") || !file) return;
-      event.preventDefault();
-      open(file);
     });
   };
 }

@@ -19,7 +19,10 @@ _ASSETS = Path(__file__).resolve().parents[2] / "assets"
 _PANELS = ("base", "create", "templates", "sweep", "priming", "gallery", "history", "about")
 _QUEUE = 24  # drawings that may wait at once
 
-_GALLERY = "dalle.gallery(element, trigger, watch); // which triggers 'reuse' and 'vary'"
+_GALLERY = """
+dalle.gallery(element, trigger, watch);  // which triggers 'reuse' and 'vary'
+dalle.receive(trigger);  // which triggers 'recall'
+"""
 
 _HEADER = """
 <header class="masthead">
@@ -101,7 +104,7 @@ def build(studios: Studios, queue: int = _QUEUE) -> tuple[gr.Blocks, dict[str, A
         ).then(**counted)
         for source in (past, pictures):
             source.reuse(desk.reuse, model, desk.outputs, **QUIET)
-        past.recall(desk.recall, model, desk.outputs, **QUIET)
+            source.recall(desk.recall, model, desk.outputs, **QUIET)
         pictures.vary(desk.vary(shelf), model, desk.outputs, **QUIET)
 
         def leave(browser: gr.Request) -> None:

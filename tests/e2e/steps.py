@@ -1,8 +1,11 @@
 """What a visitor does, in words."""
 
+import base64
+from pathlib import Path
+
 from playwright.sync_api import Locator, Page, expect
 
-PATIENCE = 300_000  # milliseconds for a model to load, or to draw, on a busy machine
+PATIENCE = 120_000  # milliseconds for a model to load, or to draw, on a busy machine
 
 
 def open_page(page: Page, address: str) -> None:
@@ -40,3 +43,28 @@ def await_gallery(page: Page) -> Locator:
 
 def open_panel(page: Page, panel: str) -> None:
     page.locator(f"#{panel} > button").click()
+
+
+def copied_link(page: Page) -> str:
+    """Presses "Copy link" and reads the link from the page."""
+    page.get_by_role("button", name="Copy link").click()
+    return page.locator(".address input").input_value()
+
+
+def drop_file(page: Page, path: Path) -> None:
+    """Drops a file somewhere on the page."""
+    data = base64.b64encode(path.read_bytes()).decode()
+    page.evaluate(
+        """([data, name]) => {
+          const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+          const files = new DataTransfer();
+          files.items.add(new File([bytes], name));
+          const event = { dataTransfer: files, bubbles: true, cancelable: true };
+          document.querySelector("#wall").dispatchEvent(new DragEvent("drop", event));
+        }""",
+        [data, path.name],
+    )
+
+
+def starred(page: Page) -> Locator:
+    return page.locator(".stars button")
