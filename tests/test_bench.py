@@ -39,7 +39,7 @@ def test_the_report_says_what_was_measured_where(measured):
     assert [heat["workload"]["candidates"] for heat in told["speed"]["heats"]] == [1, 3]
     line = told["speed"]["heats"][1]["lines"][0]
     assert line["name"] == "PyTorch"
-    assert line["seconds"] * line["tokens_per_second"] == pytest.approx(3 * TINY.steps)
+    assert line["seconds"] * line["tokens_per_second"] == pytest.approx(3 * TINY.steps, rel=1e-3)
     assert line["of_limit"] > 0
 
 
@@ -62,13 +62,9 @@ def test_turns_are_taken_and_stretches_lie_within_the_picture():
         def __init__(self, name):
             self.name, self.storage = name, FLOAT32
 
-        def begin(self, known):
-            self.drawn = known + 1
+        def draw(self, known):
             turns.append((self.name, known))
-
-        def step(self):
-            self.drawn += 1
-            assert self.drawn <= 16
+            yield from range(known, 16)
 
     paces = race({name: Watched(name) for name in "ab"}, length=16, rounds=2, stretches=2, steps=6)
     assert turns == [("a", 1), ("b", 1), ("a", 8), ("b", 8)] * 2
@@ -116,9 +112,10 @@ def test_everybody_draws(entry):
     except ImportError as error:
         pytest.skip(str(error))
     for known in (0, 5):
-        peer.begin(known)
-        peer.step()
-        peer.step()
+        drawing = iter(peer.draw(known))
+        for _ in range(4):
+            tokens = next(drawing)
+            assert tokens.shape == (2,) and tokens.min() >= 0 and tokens.max() < TINY.codebook
 
 
 def test_openvino_computes_what_we_do():
@@ -128,13 +125,13 @@ def test_openvino_computes_what_we_do():
     net, peer = TINY.transformer(), OpenVino(IN_FLOAT32, TINY)
     text, image = torch.tensor([[1, 2, 3, 4]]), torch.tensor([[5, 6], [7, 8]])
     wanted, state = net.prefill(text)
-    peer.forget()
-    torch.testing.assert_close(peer.read(text, torch.zeros(1, dtype=torch.int32)), wanted)
     state, origin = state.repeat(2), torch.zeros(2, dtype=torch.int32)
-    for tokens in image.T:
-        found = peer.read(tokens[:, None] + TINY.text_vocab, origin)
-        torch.testing.assert_close(found, net.step(tokens, state), atol=1e-4, rtol=1e-4)
-        origin = torch.arange(2, dtype=torch.int32)
+    with peer.sentence():
+        torch.testing.assert_close(peer.read(text, origin[:1]), wanted)
+        for tokens in image.T:
+            found = peer.read(tokens[:, None] + TINY.text_vocab, origin)
+            torch.testing.assert_close(found, net.step(tokens, state), atol=1e-4, rtol=1e-4)
+            origin = torch.arange(2, dtype=torch.int32)
 
 
 def test_the_command_writes_and_prints_json(tmp_path, capsys, monkeypatch):

@@ -1,6 +1,6 @@
 """Whoever draws tokens: our own steps and other programs, behind one protocol."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -21,11 +21,11 @@ class Contender(Protocol):
 
     storage: Storage
 
-    def begin(self, known: int) -> None:
-        """Get ready to draw image token `known` of all candidates: the sentence and the tokens before it are read."""
+    def draw(self, known: int) -> Iterator[object]:
+        """Read the sentence and `known` image tokens, then draw a token of every candidate whenever one is asked for.
 
-    def step(self) -> None:
-        """Draw one more token of every candidate."""
+        What it remembers of them is gone with the iterator.
+        """
 
 
 @dataclass(frozen=True)
@@ -43,16 +43,12 @@ class Ours:
     def __init__(self, model: TokenModel, work: Workload, storage: Storage = FLOAT32):
         self.model, self.work, self.storage = model, work, storage
 
-    def begin(self, known: int) -> None:
+    def draw(self, known: int) -> Iterator[Tensor]:
         kept = torch.full((self.work.steps,), -1)
         kept[:known] = 0
         text = torch.zeros(self.work.text_len, dtype=torch.long)
         candidates = range(self.work.candidates)
-        self.tokens = sampling.draw(self.model, text, None, 0, candidates, self.work.options, kept)
-        next(self.tokens)
-
-    def step(self) -> None:
-        next(self.tokens)
+        return sampling.draw(self.model, text, None, 0, candidates, self.work.options, kept)
 
 
 def sample(logits: Tensor, work: Workload) -> Tensor:

@@ -41,7 +41,7 @@ def race(contenders: Mapping[str, Contender], length: int, rounds: int, stretche
         for known in _starts(length, stretches, steps):
             for name, contender in running.items():
                 measured = _stretch(contender, known, steps)
-                means[name].append(statistics.mean(measured))
+                means[name].append(statistics.median(measured))
                 spent[name] += sum(measured)
         for name, values in means.items():
             paces[name].append(statistics.mean(values))
@@ -57,9 +57,10 @@ def _starts(length: int, stretches: int, steps: int) -> list[int]:
 
 def _stretch(contender: Contender, known: int, steps: int) -> list[float]:
     """Seconds for each of the steps that patience allows."""
-    contender.begin(known)
-    first = seconds(contender.step)  # it also pays for what is made only once, so it counts only if it has to
+    drawing = iter(contender.draw(known))
+    next(drawing)  # reads what is known
+    first = seconds(lambda: next(drawing))  # pays for what is made only once, so it counts only if it has to
     measured: list[float] = [first] if first > PATIENCE else []
     while len(measured) < steps and sum(measured) < PATIENCE:
-        measured.append(seconds(contender.step))
+        measured.append(seconds(lambda: next(drawing)))
     return measured

@@ -32,6 +32,18 @@ class Report:
         return "\n\n".join([head, *(part.table() for part in self.parts.values())])
 
     def json(self) -> dict[str, Any]:
+        """Numbers with four digits: more than any of these measurements has."""
         fields = asdict(self)
         parts = fields.pop("parts")
-        return {**fields, **parts}
+        return _rounded({**fields, **parts})
+
+
+def _rounded(value: Any) -> Any:
+    match value:
+        case float():
+            return float(f"{value:.4g}")
+        case dict():
+            return {name: _rounded(part) for name, part in value.items()}
+        case list() | tuple():
+            return [_rounded(part) for part in value]
+    return value

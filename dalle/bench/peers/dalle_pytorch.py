@@ -5,10 +5,12 @@ the packages that it imports for that no longer install beside a current PyTorch
 """
 
 import sys
+from collections.abc import Iterator
 from functools import partial
 from unittest.mock import MagicMock, patch
 
 import torch
+from torch import Tensor
 
 from dalle._torchvision import ensure_operators
 from dalle.bench.contender import Entry, sample
@@ -39,22 +41,20 @@ class DallePytorch:
         ).eval()
 
     @torch.inference_mode()
-    def begin(self, known: int) -> None:
+    def draw(self, known: int) -> Iterator[Tensor]:
         n = self.work.candidates
-        self.text = torch.ones(n, self.work.text_len, dtype=torch.long)
-        self.image = torch.zeros(n, known, dtype=torch.long)
-        self.cache: dict | None = None
+        text = torch.ones(n, self.work.text_len, dtype=torch.long)
+        image = torch.zeros(n, known + 1, dtype=torch.long)
+        cache: dict | None = None
         if self.cached:
-            self.cache = {}
-            self.model(self.text[:1], self.image[:1], cache=self.cache)
-            self.cache = {key: _repeat(value, n) for key, value in self.cache.items()}
-            self.image = torch.cat([self.image, torch.zeros(n, 1, dtype=torch.long)], dim=1)
-
-    @torch.inference_mode()
-    def step(self) -> None:
-        logits = self.model(self.text, self.image, cache=self.cache)[:, -1]  # (n, text and image codes)
-        tokens = sample(logits, self.work) - self.model.num_text_tokens
-        self.image = torch.cat([self.image, tokens[:, None]], dim=1)
+            cache = {}
+            self.model(text[:1], image[:1, :known], cache=cache)
+            cache = {key: _repeat(value, n) for key, value in cache.items()}
+        while True:
+            logits = self.model(text, image, cache=cache)[:, -1]  # (n, text and image codes)
+            tokens = sample(logits, self.work) - self.model.num_text_tokens
+            image = torch.cat([image, tokens[:, None]], dim=1)
+            yield tokens
 
 
 def _repeat(value, n: int):

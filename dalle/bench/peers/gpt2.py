@@ -4,7 +4,9 @@ A tight loop around its forward, which is kinder to it than its `generate`. Its 
 our image head.
 """
 
+from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,28 +36,34 @@ class Gpt2:
         self.model = GPT2LMHeadModel(self.config).eval()
 
     @torch.inference_mode()
-    def begin(self, known: int) -> None:
-        from transformers import DynamicCache, StaticCache
+    def draw(self, known: int) -> Iterator[Tensor]:
+        n = self.work.candidates
+        cache = self._static_cache(n, known) if self.static else self._dynamic_cache(n, known)
+        tokens = torch.zeros(n, dtype=torch.long)
+        while True:
+            tokens = sample(self._read(tokens[:, None], cache), self.work)
+            yield tokens
 
-        n, text = self.work.candidates, self.work.text_len
-        if self.static:
-            self.cache = StaticCache(config=self.config, max_cache_len=text + self.work.steps)
-            self._read(torch.zeros(n, text, dtype=torch.long))
-            for layer in self.cache.layers:
-                layer.cumulative_length.add_(known)  # its steps cost the same whatever the cache holds
-        else:
-            self.cache = DynamicCache(config=self.config)
-            self._read(torch.zeros(1, text + known, dtype=torch.long))
-            self.cache.batch_repeat_interleave(n)
-        self.tokens = torch.zeros(n, dtype=torch.long)
+    def _static_cache(self, n: int, known: int) -> Any:
+        from transformers import StaticCache
 
-    @torch.inference_mode()
-    def step(self) -> None:
-        self.tokens = sample(self._read(self.tokens[:, None]), self.work)
+        cache = StaticCache(config=self.config, max_cache_len=self.work.text_len + self.work.steps)
+        self._read(torch.zeros(n, self.work.text_len, dtype=torch.long), cache)
+        for layer in cache.layers:
+            layer.cumulative_length.add_(known)  # its steps cost the same whatever the cache holds
+        return cache
 
-    def _read(self, tokens: Tensor) -> Tensor:
+    def _dynamic_cache(self, n: int, known: int) -> Any:
+        from transformers import DynamicCache
+
+        cache = DynamicCache(config=self.config)
+        self._read(torch.zeros(1, self.work.text_len + known, dtype=torch.long), cache)
+        cache.batch_repeat_interleave(n)
+        return cache
+
+    def _read(self, tokens: Tensor, cache: Any) -> Tensor:
         """(B, S) tokens -> (B, V) logits of the next one."""
-        return self.model(tokens, past_key_values=self.cache, use_cache=True, logits_to_keep=1).logits[:, -1]
+        return self.model(tokens, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
 
 
 def _entry(name: str, static: bool) -> Entry:

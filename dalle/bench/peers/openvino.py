@@ -34,25 +34,29 @@ class OpenVino:
         self.storage = Storage(*(kind.size for kind in kinds))
         self.request = compiled.create_infer_request()
 
-    def forget(self) -> None:
-        """Before the first token of a sentence."""
-        self.request.reset_state()
-        self.position = 0
-
-    def begin(self, known: int) -> None:
+    def draw(self, known: int) -> Iterator[Tensor]:
         n, text = self.work.candidates, self.work.text_len
-        self.forget()
         tokens = torch.zeros(1, text + known, dtype=torch.long)
         tokens[:, text:] = self.work.text_vocab
-        self.read(tokens, torch.zeros(1, dtype=torch.int32))
-        self.tokens = torch.zeros(n, dtype=torch.long)
-        self.origin = torch.zeros(n, dtype=torch.int32)  # every candidate goes on from the one sequence
+        with self.sentence():
+            self.read(tokens, torch.zeros(1, dtype=torch.int32))
+            tokens = torch.zeros(n, dtype=torch.long)
+            origin = torch.zeros(n, dtype=torch.int32)  # every candidate goes on from the one sequence
+            while True:
+                logits = self.read(tokens[:, None] + self.work.text_vocab, origin)
+                with _one_thread():
+                    tokens = sample(logits, self.work)
+                origin = torch.arange(n, dtype=torch.int32)
+                yield tokens
 
-    def step(self) -> None:
-        logits = self.read(self.tokens[:, None] + self.work.text_vocab, self.origin)
-        with _one_thread():
-            self.tokens = sample(logits, self.work)
-        self.origin = torch.arange(len(self.tokens), dtype=torch.int32)
+    @contextmanager
+    def sentence(self) -> Iterator[None]:
+        """The graph's state begins empty, and does not outlive the sentence."""
+        self.position = 0
+        try:
+            yield
+        finally:
+            self.request.reset_state()
 
     def read(self, tokens: Tensor, origin: Tensor) -> Tensor:
         """(B, S) tokens, image ones after the text's, (B,) sequences that they continue -> (B, V) next logits."""
