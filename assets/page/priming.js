@@ -18,9 +18,17 @@
     if (left) setMode(board, "corner");
     board.style.setProperty("--top", top);
     board.style.setProperty("--left", left);
+    dalle.tellKept();
+  };
+
+  // What is kept, in words.
+  dalle.tellKept = () => {
+    const board = canvas();
+    if (!board) return;
+    const [top, left] = ["--top", "--left"].map((name) => board.style.getPropertyValue(name));
+    const columns = board.dataset.mode === "corner" ? `, ${left} of ${board.dataset.columns} columns` : "";
     const handle = board.querySelector(".handle");
     handle.setAttribute("aria-valuenow", top);
-    const columns = board.dataset.mode === "corner" ? `, ${left} of ${board.dataset.columns} columns` : "";
     handle.setAttribute("aria-valuetext", `${top} of ${board.dataset.rows} rows${columns} kept`);
   };
 
@@ -165,12 +173,19 @@
     if (button?.dataset.mode) chooseMode(canvas(), button.dataset.mode);
   });
 
+  dalle.openPriming = () => {
+    const panel = document.querySelector("#priming"), fold = panel.querySelector(":scope > button");
+    if (!fold.classList.contains("open")) fold.click();
+    panel.scrollIntoView({ block: "nearest", behavior: dalle.calm() ? "auto" : "smooth" });
+  };
+
   // A picture that is pasted anywhere goes where a chosen file goes.
   document.addEventListener("paste", (event) => {
     const file = [...event.clipboardData.files].find((item) => item.type.startsWith("image/"));
     const input = document.querySelector("#prime input[type=file]");
     if (!file || !input) return;
     event.preventDefault();
+    dalle.openPriming();
     const files = new DataTransfer();
     files.items.add(file);
     input.files = files.files;

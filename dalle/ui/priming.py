@@ -164,7 +164,7 @@ def _receiver(studios: Studios) -> Callable[..., tuple[Any, ...]]:
 
 def _cropper(studios: Studios) -> Callable[..., tuple[Any, ...]]:
     def crop(
-            event: gr.EventData, model: str, source: Image.Image | None, rows: float, columns: float
+        event: gr.EventData, model: str, source: Image.Image | None, rows: float, columns: float
     ) -> tuple[Any, ...]:
         try:
             if source is None:
@@ -223,7 +223,7 @@ def _canvas(seen: Image.Image, tokens: np.ndarray, borders: Borders, cropping: s
         f'<figure class="plate primed"><img src="{data_url(seen)}" alt="The picture as the model sees it">'
         f'{_unknown(tokens)}<span class="cells"></span><figcaption class="rest"><i>drawn by the model</i></figcaption>'
         f'<span class="handle" role="slider" tabindex="0" aria-label="Border of what is kept"'
-        f' aria-valuemin="0" aria-valuemax="{h - 1}" aria-valuenow="{borders.top}"></span></figure>'
+        f' aria-valuemin="0" aria-valuemax="{h - 1}"></span></figure>'
         f"{cropping}{modes}</div>"
     )
 
@@ -259,4 +259,7 @@ def _unknown(tokens: np.ndarray) -> str:
     return f'<svg class="unknown" viewBox="0 0 {w} {h}" aria-hidden="true"><path d="{squares}"/></svg>'
 
 
-_ON_LOAD = "element.addEventListener('crop', (event) => trigger('crop', event.detail));"
+_ON_LOAD = """
+element.addEventListener('crop', (event) => trigger('crop', event.detail));
+watch('value', () => dalle.tellKept());
+"""

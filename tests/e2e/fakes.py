@@ -1,5 +1,6 @@
 """A studio that draws colored stripes: everything the page can see of the real one, in milliseconds."""
 
+import threading
 import time
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -7,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 from PIL import Image
 
+from dalle import images
 from dalle.contracts import Candidate, Request, SamplingOptions, Update
 from dalle.errors import PromptError
 
@@ -19,6 +21,8 @@ class FakeStudio:
         self.device = "cpu"
         self.closed = 0  # how many drawings were stopped
         self.requests: list[Request] = []
+        self._going = threading.Event()
+        self.release()
         self.bundle = SimpleNamespace(
             name="stripes",
             title="Colored stripes",
@@ -30,8 +34,15 @@ class FakeStudio:
             place=None,
         )
 
+    def hold(self) -> None:
+        """Drawings get no further than their second row until they are released."""
+        self._going.clear()
+
+    def release(self) -> None:
+        self._going.set()
+
     def read(self, picture: Image.Image) -> np.ndarray:
-        return np.asarray(picture.resize((ROWS, ROWS)).convert("L")).astype(np.int64)
+        return np.asarray(images.square(picture, ROWS).convert("L")).astype(np.int64)
 
     def show(self, tokens: np.ndarray) -> Image.Image:
         return _shown(tokens).convert("RGB")
@@ -44,6 +55,8 @@ class FakeStudio:
         try:
             for row in range(_first_row(request), ROWS + 1):
                 time.sleep(self.pause)
+                while row == 2 and not self._going.wait(0.05):
+                    yield Update("sampling", row, ROWS, time.monotonic() - begun, None)
                 shown = tuple(_candidate(request, i, row) for i in range(request.samples)) if row % 2 == 0 else ()
                 yield Update("sampling", row, ROWS, time.monotonic() - begun, self.pause * (ROWS - row), shown)
             yield Update("ranking", ROWS, ROWS, time.monotonic() - begun, None)
