@@ -5,6 +5,21 @@ document.addEventListener("keydown", (event) => {
   else if (event.key === "Enter" && dalle.shown("stop") && event.target.closest("#prompt")) event.stopPropagation();
 }, true);
 
+// Draw and Stop take turns in one place, at once: the values of the two buttons.
+{
+  let stopped = false;
+  const turns = (drawing) => [!drawing, drawing].map((visible) => ({ __type__: "update", visible }));
+  dalle.turn = (drawing) => {
+    if (drawing) stopped = false;
+    return turns(drawing);
+  };
+  dalle.stop = () => {
+    stopped = true;
+    return turns(false);
+  };
+  dalle.refused = (told, full) => [stopped ? told : full, ...turns(false)];
+}
+
 // The end of a sentence that does not fit the text window is gray: a copy of the text lies behind the field.
 {
   const field = () => document.querySelector("#prompt textarea");

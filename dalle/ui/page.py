@@ -1,5 +1,6 @@
 """The whole page: panels laid out and wired to the studio."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,10 @@ _GALLERY = """
 dalle.gallery(element, trigger, watch);  // which triggers 'reuse' and 'vary'
 dalle.receive(trigger);  // which triggers 'recall'
 """
+
+_STOPPED = note("Stopped.")
+# What was not even begun: it was stopped while it waited, or found the queue full.
+_REFUSED = f"() => dalle.refused({json.dumps(_STOPPED)}, {json.dumps(note(drawing.BUSY, alarm=True))})"
 
 _HEADER = """
 <header class="masthead">
@@ -74,22 +79,22 @@ def build(studios: Studios, queue: int = _QUEUE) -> tuple[gr.Blocks, dict[str, A
             "concurrency_id": "device",
             "api_visibility": "private",
         }
-        gr.on(started, None, None, buttons, js=_turn(drawing=True), **QUIET)  # listeners run in this order
+        gr.on(started, None, None, buttons, js="() => dalle.turn(true)", **QUIET)  # listeners run in this order
         drawn = gr.on(
             started,
             drawing.drawer(studios, shelf),
             [model, made.prompt, *settings.inputs, *downloads.inputs, *primed.inputs],
             **work,
         )
-        words.board.sweep(None, None, buttons, js=_turn(drawing=True), **QUIET)
+        words.board.sweep(None, None, buttons, js="() => dalle.turn(true)", **QUIET)
         swept = words.board.sweep(
             sweep.sweeper(studios, shelf), [model, *downloads.inputs, *primed.inputs, *settings.inputs], **work
         )
         for works in (drawn, swept):
-            works.then(None, None, buttons, js=_turn(drawing=False), **QUIET)
-            works.failure(_refuse, None, [status, *buttons], **QUIET)
-        stopped = made.stop.click(None, None, buttons, js=_turn(drawing=False), cancels=[drawn, swept], **QUIET)
-        stopped.then(lambda: note("Stopped."), None, status, **QUIET)  # after the last row that was on its way
+            works.then(None, None, buttons, js="() => dalle.turn(false)", **QUIET)
+            works.failure(None, None, [status, *buttons], js=_REFUSED, **QUIET)
+        stopped = made.stop.click(None, None, buttons, js="() => dalle.stop()", cancels=[drawn, swept], **QUIET)
+        stopped.then(lambda: _STOPPED, None, status, **QUIET)  # after the last row that was on its way
 
         def count(text: str, name: str) -> str:
             studio = studios.ready(name)
@@ -146,17 +151,6 @@ def _script() -> str:
 def _assets(kind: str) -> list[Path]:
     files = [_ASSETS / "page" / f"{panel}.{kind}" for panel in _PANELS]
     return [file for file in files if file.exists()]
-
-
-def _turn(drawing: bool) -> str:
-    """Draw and Stop take turns in one place, at once: the browser does it."""
-    draw, stop = ("false", "true") if drawing else ("true", "false")
-    return f"() => [{{__type__: 'update', visible: {draw}}}, {{__type__: 'update', visible: {stop}}}]"
-
-
-def _refuse() -> tuple[Any, ...]:
-    """The drawing was not even begun: the queue is full."""
-    return note(drawing.BUSY, alarm=True), gr.update(visible=True), gr.update(visible=False)
 
 
 def _chosen(event: gr.EventData) -> tuple[str, str]:

@@ -27,12 +27,13 @@ def page(browser: Browser) -> Iterator[Page]:
     yield from visit(browser)
 
 
-def visit(browser: Browser, **settings: object) -> Iterator[Page]:
+def visit(browser: Browser, expected: str = "nothing", **settings: object) -> Iterator[Page]:
+    """`expected` is part of those messages of the console that are no trouble."""
     context = browser.new_context(reduced_motion="reduce", **settings)  # type: ignore[arg-type]
     context.set_default_timeout(20_000)
     page, trouble = context.new_page(), []
     page.on("pageerror", lambda error: trouble.append(f"page error: {error}"))
-    page.on("console", lambda m: m.type == "error" and trouble.append(f"console: {m.text}"))
+    page.on("console", lambda m: m.type == "error" and expected not in m.text and trouble.append(f"console: {m.text}"))
     page.on("request", lambda r: _outside(r.url) and trouble.append(f"request to {r.url}"))
     yield page
     context.close()
@@ -64,10 +65,14 @@ def program(model: str) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def stripes() -> Iterator[tuple[FakeStudio, str]]:
     """A fake studio and the address of its page: everything but the nets is real."""
+    yield from serve(FakeStudio())
+
+
+def serve(studio: FakeStudio, **settings: int) -> Iterator[tuple[FakeStudio, str]]:
     from dalle import ui
 
-    studio: FakeStudio = FakeStudio()
-    blocks, options = ui.build(ui.Studios(lambda name: studio, ["stripes"]))  # type: ignore[arg-type, return-value]
+    studios = ui.Studios(lambda name: studio, ["stripes"])  # type: ignore[arg-type, return-value]
+    blocks, options = ui.build(studios, **settings)
     blocks.launch(server_port=free_port(), prevent_thread_lock=True, quiet=True, **options)
     yield studio, blocks.local_url
     blocks.close()
