@@ -9,11 +9,13 @@ import torch
 from dalle.contracts import TokenModel
 from dalle.native import library
 from dalle.native.decoder import NativeDecoder, supports
+from dalle.nn.prepacked import Prepacked, can_prepack
 from dalle.nn.transformer import Transformer
 
 # The largest difference between the two steps' logits that is let through, as a share of the logits' spread.
 TOLERANCES = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 1e-1}
 LOADING = 5  # seconds that a drawing waits at most
+PACKED = 2**30  # bytes of weights that are worth a second copy
 
 _log = logging.getLogger(__name__)
 
@@ -22,19 +24,19 @@ class Accelerator:
     """Gives the fastest `TokenModel` that draws what a given one draws.
 
     The compiled step is built and checked in a thread of its own; nothing waits for a compiler, and whatever goes
-    wrong ends in a line of the log and the model as it was. A drawing asks `best()` once, and keeps what it gets.
-    From the moment the compiled step is given, it always is. Where it was compiled by an earlier process it only has
-    to be loaded, and the first drawing waits for that: so all drawings of a process take the same step, but for those
-    made while a machine's very first build is under way. Those may differ from a later drawing of the same seed in
-    a token here and there, as pictures do between kinds of devices.
+    wrong ends in a line of the log, and in the step that PyTorch takes fastest by itself. A drawing asks `best()` once,
+    and keeps what it gets. From the moment the compiled step is given, it always is. Where it was compiled by an
+    earlier process it only has to be loaded, and the first drawing waits for that: so all drawings of a process take
+    the same step, but for those made while a machine's very first build is under way. Those may differ from a later
+    drawing of the same seed in a token here and there, as pictures do between kinds of devices.
     """
 
     def __init__(self, model: TokenModel):
         self._model: TokenModel = model
         self._thread: threading.Thread | None = None
-        if isinstance(model, Transformer) and _wanted(model):
+        if isinstance(model, Transformer) and model.position.device.type == "cpu":
             self._thread = threading.Thread(target=self._build, args=(model,), name="native step", daemon=True)
-            self._quick = library.cached()
+            self._quick = not _wanted(model) or library.cached()
             self._thread.start()
 
     def best(self) -> TokenModel:
@@ -51,17 +53,30 @@ class Accelerator:
         return self._model
 
     def _build(self, model: Transformer) -> None:
-        try:
-            self._model = checked(model)
-            _log.info("The compiled step is used.")
-        except Exception as error:  # nothing may keep a drawing from being made
-            _log.info("The compiled step is not used: %s", error)
+        for name, make in (("compiled", checked), ("prepacked", prepacked)):
+            try:
+                self._model = make(model)
+                _log.info("The %s step is used.", name)
+                return
+            except Exception as error:  # nothing may keep a drawing from being made
+                _log.info("The %s step is not used: %s", name, error)
+
+
+def prepacked(model: Transformer) -> Prepacked:
+    """The fastest step of PyTorch alone. Raises ValueError where there is none, or too large a model to copy."""
+    if not can_prepack(model):
+        raise ValueError("this PyTorch does not lay out such weights")
+    if sum(weights.nbytes for weights in model.parameters()) > PACKED:
+        raise ValueError("the model is large, and its weights would be in memory twice")
+    return Prepacked(model)
 
 
 def checked(model: Transformer) -> NativeDecoder:
     """The compiled decoder of a model, in half precision. Raises BuildError, also where its logits are not those of
-    the model.
+    the model, or where it is turned off.
     """
+    if not _wanted(model):
+        raise library.BuildError("it is turned off, or does not know this kind of net")
     dtype = torch.bfloat16 if model.position.dtype == torch.bfloat16 else torch.float16
     decoder = NativeDecoder(model, dtype)
     difference = disagreement(model, decoder)
@@ -86,5 +101,4 @@ def disagreement(model: Transformer, decoder: NativeDecoder, rows: int = 3) -> f
 
 
 def _wanted(model: Transformer) -> bool:
-    on_cpu = model.position.device.type == "cpu"
-    return on_cpu and supports(model.config) and os.environ.get("DALLE_NATIVE", "1") != "0"
+    return supports(model.config) and os.environ.get("DALLE_NATIVE", "1") != "0"

@@ -17,6 +17,7 @@ from dalle.contracts import Request, SamplingOptions
 from dalle.engine import Studio
 from dalle.native import accelerator, library
 from dalle.native.decoder import NativeDecoder, supports
+from dalle.nn.prepacked import Prepacked
 from dalle.nn.rotary import turns
 from dalle.nn.transformer import Transformer, TransformerConfig
 
@@ -191,11 +192,11 @@ def test_what_is_no_token_is_refused():
 
 
 @pytest.mark.parametrize("patterns", [("full", "blocks"), ("gate", "row")])
-def test_some_nets_stay_with_the_net_itself(patterns):
+def test_some_nets_stay_with_pytorch(patterns):
     config = replace(PLAIN, patterns=patterns)
     assert not supports(config)
     net = Transformer(config)
-    assert native.Accelerator(net).finish() is net
+    assert isinstance(native.Accelerator(net).finish(), Prepacked)
 
 
 # ---- the way there, and back -----------------------------------------------------------------------------------------
@@ -236,7 +237,7 @@ def test_nothing_waits_for_a_compiler(fresh, monkeypatch):
     fast = native.Accelerator(net)
     assert fast.best() is net
     started.set()
-    assert fast.finish() is net
+    assert isinstance(fast.finish(), Prepacked)
 
 
 def _no_compiler(monkeypatch, tmp_path):
@@ -266,11 +267,10 @@ def _no_cache(monkeypatch, tmp_path):
 
 @pytest.mark.skipif(os.name == "nt", reason="the broken compilers are shell scripts")
 @pytest.mark.parametrize("spoil", [_no_compiler, _broken_compiler, _no_library, _no_cache])
-def test_where_the_fast_step_cannot_be_had_the_net_stays(spoil, fresh, monkeypatch, tmp_path, caplog):
+def test_where_the_fast_step_cannot_be_had_pytorch_takes_it(spoil, fresh, monkeypatch, tmp_path, caplog):
     spoil(monkeypatch, tmp_path)
     caplog.set_level(logging.INFO)
-    net = transformer()
-    assert native.Accelerator(net).finish() is net
+    assert isinstance(native.Accelerator(transformer()).finish(), Prepacked)
     assert "The compiled step is not used" in caplog.text
 
 
@@ -281,15 +281,20 @@ def test_a_step_with_other_logits_is_not_used(spoil, monkeypatch, caplog):
     step = NativeDecoder.step
     monkeypatch.setattr(NativeDecoder, "step", lambda *told: spoil(step(*told)))
     caplog.set_level(logging.INFO)
-    net = transformer()
-    assert native.Accelerator(net).finish() is net
+    assert isinstance(native.Accelerator(transformer()).finish(), Prepacked)
     assert "logits differ" in caplog.text
 
 
 def test_it_can_be_turned_off(fresh, monkeypatch):
     monkeypatch.setenv("DALLE_NATIVE", "0")
+    assert isinstance(native.Accelerator(transformer()).finish(), Prepacked) and not fresh.exists()
+
+
+def test_a_large_model_is_not_copied(monkeypatch):
+    monkeypatch.setenv("DALLE_NATIVE", "0")
+    monkeypatch.setattr(accelerator, "PACKED", 1000)
     net = transformer()
-    assert native.Accelerator(net).finish() is net and not fresh.exists()
+    assert native.Accelerator(net).finish() is net
 
 
 def test_a_studio_draws_with_it():
