@@ -79,7 +79,7 @@ def panel(target: gr.Textbox) -> Templates:
     """
     with gr.Tab("Templates"):
         board = html(_first(None), js_on_load=_ON_LOAD, elem_id="templates")
-    parts = Templates(board, gr.State(None))
+        parts = Templates(board, gr.State(None))  # in the tab: Gradio counts all that is beside it as tabs
     board.fill(_fill, parts.scores, [board, target], trigger_mode="always_last", **QUIET)
     target.change(None, None, None, js="() => window.dalle.follow()", **QUIET)
     return parts

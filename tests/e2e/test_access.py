@@ -102,19 +102,21 @@ def test_nothing_sticks_out(browser: Browser, stripes, scheme: str):
         set_number(page, "samples", 40)
         draw(page, "an illustration of an avocado in a helmet walking a dog " + "w" * 300)
         expect(gallery(page, "sampling")).to_be_visible()
-        for width in (320, 390, 768, 1280):
-            page.set_viewport_size({"width": width, "height": 800})
-            assert page.evaluate("document.documentElement.scrollWidth") <= width
+        _assert_that_all_fits(page)
         await_gallery(page)
         page.get_by_role("button", name="Copy link").click()
         page.locator(".dropped summary").click()
         page.locator(".picker summary").click()
-        for width in (320, 390, 768, 1280):
-            page.set_viewport_size({"width": width, "height": 800})
-            assert page.evaluate("document.documentElement.scrollWidth") <= width
-            page.keyboard.press("Escape")
-            for name in ("Ideas", "Templates", "History"):
-                page.get_by_role("tab", name=name).click()
-                assert page.evaluate("document.documentElement.scrollWidth") <= width
+        _assert_that_all_fits(page)
+        page.keyboard.press("Escape")
+        for name in ("Templates", "History"):
+            page.get_by_role("tab", name=name).click()
+            _assert_that_all_fits(page)
         dark = page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 19, 17)"
         assert dark == (scheme == "dark")
+
+
+def _assert_that_all_fits(page: Page) -> None:
+    for width in (320, 390, 768, 1280):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
