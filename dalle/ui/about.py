@@ -1,25 +1,49 @@
-"""What the model is: its numbers, and the model card of the README."""
+"""What the model is: its numbers, what it was measured to draw, how programs call it, and the README's model card."""
 
+import json
 import re
+from collections.abc import Mapping, Sequence
 from html import escape
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from dalle.contracts import Bundle
+from dalle.ui.parts import home
+from dalle.ui.studios import Offer
 
-_README = Path(__file__).resolve().parents[2] / "README.md"
+MCP = find_spec("mcp") is not None  # assistants can call the page, where the package for it is installed
+
+_ROOT = Path(__file__).resolve().parents[2]
 
 
-def facts(bundle: Bundle, device: str) -> str:
-    """The numbers of a model that is ready on a device."""
+def sheet(bundle: Bundle, device: str, offer: Offer | None) -> str:
+    """All about a model that is ready on a device, but for its card."""
+    return f"{_facts(bundle, device, offer)}{_measured(bundle.place)}{_for_programs(bundle)}"
+
+
+def model_card(bundle: Bundle) -> str:
+    """The README's section of that name, as Markdown; empty for models that do not come with the program."""
+    readme = _ROOT / "README.md"
+    if bundle.place is None or not bundle.place.is_relative_to(_ROOT / "assets") or not readme.exists():
+        return ""
+    found = re.search(r"^## Model card\s*\n(.*?)(?=^## |\Z)", readme.read_text(encoding="utf-8"), re.M | re.S)
+    return f"### How it was made\n\n{found[1].strip()}" if found else ""
+
+
+def _facts(bundle: Bundle, device: str, offer: Offer | None) -> str:
     (h, w), size = bundle.images.grid, bundle.images.size
     rows = {
         "Model": f"{bundle.title} ({bundle.name})",
         "Picture": f"{size} × {size} pixels, {h} × {w} = {h * w} tokens out of {bundle.images.vocab:,}",
-        "Sentence": f"up to {bundle.text.length} tokens",
+        "Sentence": f"up to {bundle.text.length} tokens{_language(offer)}",
         "Device": device.upper(),
         "Ranking": "CLIP" if bundle.ranker else "none: this model has no CLIP",
-        "Fingerprint": bundle.fingerprint[:16],
+        "Licence": offer.licence if offer and offer.licence else "not known here",
+        "Fingerprint": bundle.fingerprint,
     }
+    if offer and offer.note:
+        rows["Note"] = offer.note
     return (
         '<dl class="facts">'
         + "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in rows.items())
@@ -27,8 +51,47 @@ def facts(bundle: Bundle, device: str) -> str:
     )
 
 
-def model_card() -> str:
-    """The README's section of that name, as Markdown; empty where there is none."""
-    text = _README.read_text(encoding="utf-8") if _README.exists() else ""
-    found = re.search(r"^## Model card\s*\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
-    return found[1].strip() if found else ""
+def _language(offer: Offer | None) -> str:
+    return f" of {' or '.join(offer.languages)}" if offer and offer.languages else ""
+
+
+def _measured(place: Path | None) -> str:
+    """What a model was measured to draw, where its folder holds an evaluation."""
+    path = place and place / "evaluation.json"
+    if not path or not path.is_file():
+        return ""
+    told = json.loads(path.read_text(encoding="utf-8"))
+    rows: Sequence[Mapping[str, Any]] = told["rows"]
+    lines = "".join(
+        f"<tr><th>{escape(row['family'].replace('_', ' '))}</th>"
+        f'<td><span class="bar" style="--share:{row["ranked"]["recall"]:.3f}"></span></td>'
+        + "".join(f"<td>{row[kind]['recall']:.0%}</td>" for kind in ("ranked", "random", "real"))
+        + "</tr>"
+        for row in rows
+    )
+    return (
+        "<h3>What it draws, measured</h3>"
+        f'<p class="note">How often CLIP finds the caption of a picture among {told["rivals"]}, on {told["captions"]}'
+        f" captions that training never saw: for the best of {told['samples']} pictures, for a random one, and for the"
+        " true picture.</p>"
+        f'<table class="measured"><thead><tr><th>Kind of caption</th><td></td><th>Best of {told["samples"]}</th>'
+        f"<th>Random</th><th>True</th></tr></thead><tbody>{lines}</tbody></table>"
+    )
+
+
+def _for_programs(bundle: Bundle) -> str:
+    """A snippet that works as it is; a script of the page puts its address in."""
+    code = escape(
+        "from gradio_client import Client\n\n"
+        'client = Client("ADDRESS")\n'
+        'files, scores = client.predict("a red bird", samples=8, keep=4, seed=1, api_name="/generate")'
+    ).replace("ADDRESS", f'<span data-address="{escape(home())}">http://localhost:7860/</span>')
+    mcp = (
+        f'Assistants call it by MCP at <code><span data-address="{escape(home())}"></span>gradio_api/mcp/</code>.'
+        if MCP
+        else "With <code>pip install 'gradio[mcp]'</code> the page also serves MCP, for assistants."
+    )
+    return (
+        f"<h3>For programs</h3><pre><code>{code}</code></pre>"
+        f'<p class="note">The same seed and settings give the same files. {mcp}</p>'
+    )

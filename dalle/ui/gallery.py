@@ -1,6 +1,5 @@
 """The gallery as HTML: empty plates, plates that fill row by row, cards in CLIP's order."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -9,7 +8,7 @@ from math import exp, isfinite
 import numpy as np
 
 from dalle.contracts import Candidate, Request, Update
-from dalle.ui.parts import data_url, icon
+from dalle.ui.parts import data_url, home, icon
 
 _FIRST = 8  # plates shown before anything was drawn
 _SHARPNESS = 100  # by which CLIP multiplies its cosines before a softmax (Radford et al. 2021, section 2.5)
@@ -82,9 +81,8 @@ def finished(
 ) -> str:
     """The ranked gallery; what CLIP liked less is one click away. `link` is the recipe that draws it again."""
     batch = Batch.of(request, (*shown, *rest), outline)
-    home = os.environ.get("SPACE_HOST", "")  # a Space is shown inside another page: people share its own address
     return (
-        f'<section class="drawn" data-link="{escape(link)}" data-home="{f"https://{escape(home)}/" if home else ""}"'
+        f'<section class="drawn" data-link="{escape(link)}" data-home="{escape(home())}"'
         f' data-prompt="{escape(request.prompt)}" data-seed="{request.seed}">'
         f'<ol class="gallery" data-stage="done">{cards(shown, batch)}</ol>'
         f"{_toolbar(sheet, archive, bool(batch.scores), len(shown))}{_dropped(rest, batch, len(shown))}"

@@ -66,9 +66,9 @@ def build(studios: Studios, queue: int = _QUEUE) -> tuple[gr.Blocks, dict[str, A
                 settings, downloads = create.settings()
                 primed = priming.panel(studios, model)
         with gr.Accordion("About this model", open=False, elem_id="about"):
-            facts = html("")
-            gr.Markdown(about.model_card())
-        desk = Desk(studios, status, facts, model, made.picker, made.prompt, settings, primed, words)
+            facts = html("", js_on_load="dalle.about(element, watch)")
+            card = gr.Markdown(elem_id="card")
+        desk = Desk(studios, status, facts, card, model, made.picker, made.prompt, settings, primed, words)
 
         started, buttons = [made.draw.click, made.prompt.submit], [made.draw, made.stop]
         work: dict[str, Any] = {
@@ -135,6 +135,7 @@ def _launch_options(shelf: Shelf) -> dict[str, Any]:
         "app_kwargs": {"routes": [fonts, *shelf.routes()]},
         "allowed_paths": [str(shelf.home)],  # where the files of the named endpoint lie
         "footer_links": ["api"],
+        "mcp_server": about.MCP,
         "run_history": False,
         "enable_monitoring": False,
         "max_file_size": "40mb",

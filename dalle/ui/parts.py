@@ -2,6 +2,7 @@
 
 import base64
 import io
+import os
 from html import escape
 from typing import Any
 
@@ -39,6 +40,12 @@ _ICONS = {  # lines on a square of 16
     "continue": "M2.5 2.5h11v11h-11zM2.5 8h11M8 9.5v3M6.5 11.2L8 12.7l1.5-1.5",
     "dice": "M2.5 2.5h11v11h-11zM5.5 5.5h.01M10.5 5.5h.01M8 8h.01M5.5 10.5h.01M10.5 10.5h.01",
 }
+
+
+def home() -> str:
+    """The address that people share, where it is not that of the window: a Space is shown inside another page."""
+    host = os.environ.get("SPACE_HOST", "")
+    return f"https://{host}/" if host else ""
 
 
 def data_url(picture: Image.Image) -> str:

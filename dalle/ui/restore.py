@@ -32,6 +32,7 @@ class Desk:
     studios: Studios
     status: gr.HTML
     facts: gr.HTML
+    card: gr.Markdown
     model: gr.State
     picker: gr.HTML
     prompt: gr.Textbox
@@ -41,7 +42,7 @@ class Desk:
 
     @property
     def outputs(self) -> list[gr.components.Component]:
-        parts = [self.status, self.facts, self.model, self.picker, self.prompt]
+        parts = [self.status, self.facts, self.card, self.model, self.picker, self.prompt]
         return [*parts, *self.settings.inputs, *self.primed.outputs, *self.words.outputs]
 
     def visit(self, browser: gr.Request, model: str) -> Updates:
@@ -78,13 +79,14 @@ class Desk:
     def _fit(self, model: str) -> Updates:
         """The page of a model, with the settings that it draws best with."""
         studio = self.studios.get(model)
-        bundle, device = studio.bundle, str(studio.device)
+        bundle, device, offers = studio.bundle, str(studio.device), self.studios.offers()
         fitted = create.fit(bundle.options, can_guide=bundle.text.null is not None)
         return {
             self.status: note(READY),
-            self.facts: about.facts(bundle, device),
+            self.facts: about.sheet(bundle, device, next((o for o in offers if o.name == model), None)),
+            self.card: about.model_card(bundle),
             self.model: model,
-            self.picker: picker.markup(self.studios.offers(), model, bundle.title, device),
+            self.picker: picker.markup(offers, model, bundle.title, device),
             **dict(zip(self.settings.options, fitted, strict=True)),
             **dict(zip(self.primed.outputs, priming.forget(), strict=True)),
             **dict(zip(self.primed.borders, priming.fit(bundle.images.grid), strict=True)),

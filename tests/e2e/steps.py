@@ -37,7 +37,7 @@ def await_gallery(page: Page) -> Locator:
     """Waits for the ranked cards."""
     ranked = gallery(page, "done")
     expect(ranked).to_be_visible(timeout=PATIENCE)
-    expect(page.locator("#draw")).to_be_visible()
+    expect(page.locator("#draw")).to_be_visible(timeout=PATIENCE)
     return ranked
 
 
