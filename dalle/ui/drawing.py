@@ -124,12 +124,20 @@ def endpoint(studios: Studios, shelf: Shelf) -> Callable[..., tuple[list[gr.File
         temperature: float | None = None,
         top_k: int | None = None,
         top_p: float | None = None,
+        picture: gr.FileData | None = None,
+        top: int | None = None,
+        bottom: int = 0,
+        left: int = 0,
+        right: int = 0,
     ) -> tuple[list[gr.FileData], list[float]]:
         """Draws pictures of a sentence and ranks them with CLIP.
 
         Draws `samples` pictures (1 to 64) and returns the `keep` best as PNG files, best first, with their
         scores (cosine similarities, which compare within one prompt only). The same seed and settings give
         the same pictures. A setting that is left out is the model's own.
+
+        With a `picture`, the largest square in its middle is continued: `top` and `bottom` rows of its tokens are
+        kept, and `left` and `right` columns; without borders, just under half of it, from the top.
         """
         try:
             studio = studios.get(studios.first)
@@ -142,7 +150,9 @@ def endpoint(studios: Studios, shelf: Shelf) -> Callable[..., tuple[list[gr.File
             )
             samples = _whole(samples, "samples", 1, MAX_SAMPLES)
             seed = _whole(seed, "seed", 0, MAX_SEED)
-            wish = Request(prompt, samples, min(keep, samples), seed, options, previews=0)
+            borders = {"top": top, "bottom": bottom, "left": left, "right": right}
+            kept = priming.given(studio, picture, borders)
+            wish = Request(prompt, samples, min(keep, samples), seed, options, kept, previews=0)
             *_, last = studio.generate(wish)
             folder = shelf.renew(secrets.token_hex(8))
             files = [Files().save(c, wish, studio, shelf, folder) for c in last.candidates]

@@ -1,6 +1,6 @@
 """Start from a picture: some of its tokens are kept as they are, and the model draws the rest around them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -12,7 +12,7 @@ from PIL import Image
 
 from dalle import images
 from dalle.contracts import Borders
-from dalle.errors import DalleError, PictureError
+from dalle.errors import DalleError, PictureError, SettingError
 from dalle.ui.parts import QUIET, data_url, html, note, slider
 from dalle.ui.studios import Studios
 
@@ -123,6 +123,27 @@ def place(studio: "Studio", tokens: np.ndarray, borders: Borders | None = None) 
     the usual part of a whole picture.
     """
     return _placed(studio, tokens, borders or _known(tokens))
+
+
+def given(
+    studio: "Studio", upload: gr.FileData | Mapping[str, Any] | None, borders: Mapping[str, int | None]
+) -> np.ndarray | None:
+    """A file and borders that a program sends -> (h, w) tokens to keep, -1 where the model draws; None without a file.
+
+    Raises PictureError, SettingError.
+    """
+    wanted = {side: count for side, count in borders.items() if count}
+    if upload is None:
+        if wanted:
+            raise SettingError("The borders keep parts of a picture: please send one.")
+        return None
+    h, w = studio.bundle.images.grid
+    if any(not 0 <= count < (h if side in ("top", "bottom") else w) for side, count in wanted.items()):
+        raise SettingError(f"Between 0 and {h - 1} rows and 0 and {w - 1} columns of the picture can be kept.")
+    path = Path(dict(upload)["path"]).resolve()
+    if not path.is_relative_to(Path(gr.utils.get_upload_folder()).resolve()):  # nobody names files of the server
+        raise PictureError("Please upload the picture.")
+    return (Borders(**wanted) if wanted else usual((h, w))).of(studio.read(images.read_picture(path)))
 
 
 def forget() -> tuple[Any, ...]:

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import visit
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 from steps import await_gallery, draw, open_page, open_panel, set_number
@@ -255,6 +257,42 @@ def test_files_of_every_kind(desk: Page, tmp_path: Path):
             assert (top, bottom) == pytest.approx(end, abs=6), name
             desk.get_by_role("button", name="Remove the picture").click()
             expect(desk.locator("#prime")).to_be_visible()
+
+
+# Programs
+
+
+def test_programs_continue_a_picture_through_the_named_endpoint(stripes, studio, tmp_path: Path):
+    client = Client(stripes[1], verbose=False)
+    picture = handle_file(stripes_from_left_to_right(tmp_path / "a.png"))
+
+    def kept(**borders: int) -> np.ndarray:
+        client.predict("a red bird", samples=1, picture=picture, **borders, api_name="/generate")
+        return studio.requests[-1].kept >= 0
+
+    usual = kept()
+    assert usual[:7].all() and not usual[7:].any()
+    free = ~kept(top=3, left=5, right=1)
+    assert free[3:, 5:15].all() and free.sum() == 13 * 10
+    client.predict("a red bird", samples=1, api_name="/generate")
+    assert studio.requests[-1].kept is None
+    told = client.view_api(print_info=False, return_format="dict")["named_endpoints"]["/generate"]["parameters"]
+    types = {parameter["parameter_name"]: parameter["python_type"]["type"] for parameter in told}
+    assert types["prompt"] == "str" and types["top"] == "None | int" and "path" in types["picture"]
+
+
+def test_programs_are_refused_in_sentences(stripes, tmp_path: Path):
+    client = Client(stripes[1], verbose=False)
+    (tmp_path / "text.png").write_text("this is no picture")
+    secret = stripes_from_left_to_right(tmp_path / "secret.png")
+    for wish, answer in (
+        ({"picture": handle_file(tmp_path / "text.png")}, NO_PICTURE),
+        ({"picture": handle_file(secret), "top": 16}, "Between 0 and 15 rows"),
+        ({"top": 3}, "please send one"),
+        ({"picture": {"path": str(secret)}}, "Please upload the picture"),  # a file of the server's own
+    ):
+        with pytest.raises(AppError, match=answer):
+            client.predict("a red bird", samples=1, **wish, api_name="/generate")
 
 
 # The real model
