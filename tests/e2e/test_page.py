@@ -37,7 +37,11 @@ def test_an_idea_fills_the_prompt_and_the_meter_counts_it(desk: Page):
 
 def test_the_meter_warns_where_the_sentence_does_not_fit(desk: Page):
     write(desk, "bird " * 70)
-    expect(desk.locator("#meter .over")).to_contain_text("72 / 64 tokens · the end does not fit")
+    expect(desk.locator("#meter .over")).to_contain_text("72 / 64 tokens · the gray end does not fit")
+    expect(desk.locator(".mirror")).to_have_text("bird " * 70, use_inner_text=True)
+    expect(desk.locator(".mirror span")).to_have_text("bird " * 8, use_inner_text=True)
+    write(desk, "a bird")
+    expect(desk.locator(".mirror")).to_be_hidden()
 
 
 def test_what_people_type_is_shown_as_text(desk: Page):
@@ -57,7 +61,7 @@ def test_settings_reach_the_studio(desk: Page, studio):
     request = studio.requests[-1]
     assert (request.prompt, request.samples, request.keep, request.seed) == ("a red bird", 3, 3, 4711)
     assert request.options == studio.bundle.options  # the sliders started at the model's own settings
-    assert request.prime is None
+    assert request.kept is None
 
 
 def test_without_a_kept_seed_every_drawing_gets_a_new_one(desk: Page, studio):
