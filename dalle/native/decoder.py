@@ -31,86 +31,66 @@ class NativeState:
     net: Net
     position: int  # image tokens read so far
     prompt: Tensor  # (B,) int32, the prompt of each row
-    prompt_keys: Tensor  # (P, depth, H, n, K)
-    prompt_values: Tensor
-    keys: Tensor  # (B, depth, H, T + I - n, K); filled up to the position
-    values: Tensor
+    prompts: Tensor  # (P, depth, H, 2, n, K): keys, then values
+    own: Tensor  # (B, depth, H, 2, T + I - n, K); filled up to the position
     unseen: Tensor | None  # (P, n) uint8: text that nobody looks at
     rings: Tensor  # (B, 2 * depth, columns, 2 * ceil(D / 4)); empty where there is no token shift
-    _work: list[Tensor] = field(default_factory=list, init=False)
+    _room: list[Tensor] = field(default_factory=list, init=False)
     _frame: Frame | None = field(default=None, init=False)
 
     @classmethod
     def after(cls, prefilled: DecoderState, net: Net, storage: torch.dtype) -> Self:
         """Where the net's own state stands after a prompt."""
         first = net.text + prefilled.position
-
-        def stack(name: str) -> Tensor:
-            layers = [getattr(layer, name)[:, :, :first] for layer in prefilled.layers]
-            return F.pad(torch.stack(layers, 1), (0, net.pitch - net.channels)).to(storage)  # (P, depth, H, n, K)
-
-        keys, values = stack("keys"), stack("values")
+        caches = [torch.stack([layer.keys[:, :, :first], layer.values[:, :, :first]], 2) for layer in prefilled.layers]
+        prompts = F.pad(torch.stack(caches, 1), (0, net.pitch - net.channels)).to(storage)
         rings = [torch.cat([ring.above, ring.left], dim=2) for ring in prefilled.rings]
-        room = (*keys.shape[:3], net.text + net.image - first, net.pitch)
         return cls(
             net,
             prefilled.position,
-            torch.arange(len(keys), dtype=torch.int32),
-            keys,
-            values,
-            keys.new_empty(room),
-            values.new_empty(room),
+            torch.arange(len(prompts), dtype=torch.int32),
+            prompts,
+            prompts.new_empty(*prompts.shape[:4], net.text + net.image - first, net.pitch),
             None if prefilled.hidden is None else prefilled.hidden[:, :first].to(torch.uint8).contiguous(),
-            torch.stack(rings, 1).float() if rings else torch.empty(len(keys), 0),
+            torch.stack(rings, 1).float() if rings else torch.empty(len(prompts), 0),
         )
 
     def repeat(self, n: int) -> Self:
         """Each row n times, in order; their prompts stay single."""
-        filled = self.net.text + self.position - self.prompt_keys.shape[3]
-
-        def fan_out(own: Tensor) -> Tensor:
-            new = own.new_empty(len(own) * n, *own.shape[1:])
-            new[:, :, :, :filled] = own[:, :, :, :filled].repeat_interleave(n, 0)
-            return new
-
-        return type(self)(
-            self.net,
-            self.position,
-            self.prompt.repeat_interleave(n),
-            self.prompt_keys,
-            self.prompt_values,
-            fan_out(self.keys),
-            fan_out(self.values),
-            self.unseen,
-            self.rings.repeat_interleave(n, 0),
-        )
+        filled = self.net.text + self.position - self.prompts.shape[4]
+        own = self.own.new_empty(len(self.own) * n, *self.own.shape[1:])  # memory that is not written is not taken
+        own[..., :filled, :] = self.own[..., :filled, :].repeat_interleave(n, 0)
+        prompt, rings = self.prompt.repeat_interleave(n), self.rings.repeat_interleave(n, 0)
+        return type(self)(self.net, self.position, prompt, self.prompts, own, self.unseen, rings)
 
     def frame(self) -> Frame:
         """What the compiled step reads and writes, room for its work included; made once."""
         if self._frame is None:
-            net, rows = self.net, len(self.prompt)
-            inner, positions = net.heads * net.channels, net.text + net.image
-            sizes = {
-                "a": net.width,
-                "b": net.width,
-                "branch": net.width,
-                "wide": max(3 * inner, net.hidden),
-                "mixed": inner,
-                "work": net.heads * (net.pitch + positions + 16),
-            }
-            work = {name: torch.empty(rows, size) for name, size in sizes.items()}
-            self._work = [*work.values()]
-            own = ("prompt", "prompt_keys", "prompt_values", "keys", "values", "rings")
-            self._frame = Frame(
-                **{name: tensor.data_ptr() for name, tensor in work.items()},
-                **{name: getattr(self, name).data_ptr() for name in own},
-                unseen=None if self.unseen is None else self.unseen.data_ptr(),
-                rows=rows,
-                first=self.prompt_keys.shape[3],
-                capacity=self.keys.shape[3],
-            )
+            self._frame = self._framed()
         self._frame.position = self.position
         return self._frame
+
+    def _framed(self) -> Frame:
+        net, rows, threads = self.net, len(self.prompt), torch.get_num_threads()
+        inner = net.heads * net.channels
+        room = {
+            "a": torch.empty(rows, net.width),
+            "b": torch.empty(rows, net.width),
+            "branch": torch.empty(rows, net.width),
+            "wide": torch.empty(rows, max(3 * inner, net.hidden)),
+            "mixed": torch.empty(rows, inner),
+            "work": torch.empty(threads, 4 * net.pitch + net.text + net.image),
+        }
+        self._room = [*room.values()]
+        kept = {name: getattr(self, name) for name in ("prompt", "prompts", "own", "rings")}
+        return Frame(
+            **{name: tensor.data_ptr() for name, tensor in (kept | room).items()},
+            unseen=None if self.unseen is None else self.unseen.data_ptr(),
+            rows=rows,
+            threads=threads,
+            first=self.prompts.shape[4],
+            capacity=self.own.shape[4],
+        )
 
 
 class NativeDecoder:
@@ -151,7 +131,7 @@ class NativeDecoder:
         tokens = tokens.to(torch.int64).contiguous()
         logits = torch.empty(len(tokens), self.vocab)
         frame, net = state.frame(), self._layout.net
-        if self._step(byref(net), byref(frame), tokens.data_ptr(), logits.data_ptr(), torch.get_num_threads()):
+        if self._step(byref(net), byref(frame), tokens.data_ptr(), logits.data_ptr()):
             raise IndexError(f"image tokens must lie between 0 and {self.vocab - 1}")
         state.position += 1
         return logits

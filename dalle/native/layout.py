@@ -49,9 +49,9 @@ class Net(ctypes.Structure):
 
 class State(ctypes.Structure):
     _fields_ = (
-        *((name, c_void_p) for name in ("prompt", "prompt_keys", "prompt_values", "keys", "values", "unseen", "rings")),
+        *((name, c_void_p) for name in ("prompt", "prompts", "own", "unseen", "rings")),
         *((name, c_void_p) for name in ("a", "b", "branch", "wide", "mixed", "work")),
-        *((name, c_int) for name in ("rows", "first", "capacity", "position")),
+        *((name, c_int) for name in ("rows", "threads", "first", "capacity", "position")),
     )
 
 

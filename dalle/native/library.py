@@ -53,7 +53,7 @@ def load() -> ctypes.CDLL:
         with contextlib.suppress(OSError):
             place.unlink()  # a damaged file shall not stay
         raise BuildError(f"{compiler.name}: {error}") from error
-    compiled.dalle_step.argtypes = (*(ctypes.c_void_p,) * 4, ctypes.c_int)
+    compiled.dalle_step.argtypes = (ctypes.c_void_p,) * 4
     return compiled
 
 

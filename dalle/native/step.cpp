@@ -25,9 +25,9 @@ namespace {
 
 // LANES: floats in a register. VECTORS * LANES outputs and up to ROWS candidates make a tile of sums in registers.
 #if defined(__AVX512F__)
-constexpr int LANES = 16, VECTORS = 2, ROWS = 12;
+constexpr int LANES = 16, VECTORS = 4, ROWS = 6;
 #elif defined(__AVX__)
-constexpr int LANES = 8, VECTORS = 2, ROWS = 6;
+constexpr int LANES = 8, VECTORS = 4, ROWS = 2;
 #elif defined(__aarch64__)
 constexpr int LANES = 4, VECTORS = 4, ROWS = 6;
 #else
@@ -74,19 +74,46 @@ Vec load(const Half* from) {
 
 Vec load(const Brain* from) { return bits<Vec>(__builtin_convertvector(read<Shorts>(from), Ints) << 16); }
 
-void store(float* to, float x) { *to = x; }
-void store(Half* to, float x) { *to = (Half)std::clamp(x, -65504.f, 65504.f); }
-void store(Brain* to, float x) {
-    const uint32_t word = bits<uint32_t>(x);
-    to->bits = uint16_t((word + 0x7fff + (word >> 16 & 1)) >> 16);  // to the nearest, ties to even
+void store(float* to, Vec x) { std::memcpy(to, &x, sizeof x); }
+
+void store(Half* to, Vec x) {
+    x = x > 65504.f ? Vec{} + 65504.f : x;
+    x = x < -65504.f ? Vec{} - 65504.f : x;
+#if defined(__AVX512F__)
+    const auto halves = _mm512_cvtps_ph((__m512)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+#elif defined(__F16C__)
+    const auto halves = _mm256_cvtps_ph((__m256)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+#else
+    const auto halves = __builtin_convertvector(x, Halves);
+#endif
+    std::memcpy(to, &halves, sizeof halves);
 }
 
-float sum(Vec v) {
-    float parts[LANES];
-    std::memcpy(parts, &v, sizeof parts);
-    for (int half = LANES / 2; half; half /= 2)
-        for (int i = 0; i < half; ++i) parts[i] += parts[i + half];
-    return parts[0];
+void store(Brain* to, Vec x) {  // to the nearest, ties to even
+    const Ints words = bits<Ints>(x);
+    const Shorts shorts = __builtin_convertvector((words + 0x7fff + (words >> 16 & 1)) >> 16, Shorts);
+    std::memcpy(to, &shorts, sizeof shorts);
+}
+
+// The sums over the lanes of LANES vectors, each in its lane: folds v[i] and v[i + HALF] into one, then half of that.
+template <int HALF, int... LANE>
+void fold(Vec* v, std::integer_sequence<int, LANE...>) {
+    for (int i = 0; i < HALF; ++i)
+        v[i] = __builtin_shufflevector(v[i], v[i + HALF], (LANE & HALF ? LANES + LANE - HALF : LANE)...) +
+               __builtin_shufflevector(v[i], v[i + HALF], (LANE & HALF ? LANES + LANE : LANE + HALF)...);
+    if constexpr (HALF > 1) fold<HALF / 2>(v, std::integer_sequence<int, LANE...>{});
+}
+
+Vec sums(Vec* v) {
+    fold<LANES / 2>(v, std::make_integer_sequence<int, LANES>{});
+    return v[0];
+}
+
+template <class Fold>
+float reduce(Vec v, Fold fold) {
+    float x = v[0];
+    for (int lane = 1; lane < LANES; ++lane) x = fold(x, v[lane]);
+    return x;
 }
 
 // e^x within 2 units of the last place for x <= 88; what lies below -87 counts as -87.
@@ -158,14 +185,14 @@ struct Net {
 
 struct State {
     const int* prompt;                       // (rows,) which of the prompts a row continues
-    const void *prompt_keys, *prompt_values; // (prompts, depth, H, first, pitch)
-    void *keys, *values;                     // (rows, depth, H, capacity, pitch)
+    const void* prompts;                     // (prompts, depth, H, 2, first, pitch): keys, then values
+    void* own;                               // (rows, depth, H, 2, capacity, pitch)
     const uint8_t* unseen;                   // (prompts, first): what nobody looks at; null: nothing
     float* rings;                            // (rows, 2 * depth, columns, 2 * ceil(D / 4)): channels for token shift
     float *a, *b;                            // (rows, D): the stream; two of them in a reversible net
     float *branch, *wide, *mixed;            // (rows, D), (rows, max(3 * H * K, hidden)), (rows, H * K)
-    float* work;                             // (rows * H, pitch + positions + LANES)
-    int rows, first, capacity, position;     // first: positions in the prompt; position: image tokens read
+    float* work;                             // (threads, 4 * pitch + positions)
+    int rows, threads, first, capacity, position;  // first: positions in the prompt; position: image tokens read
 };
 
 namespace {
@@ -178,8 +205,8 @@ constexpr int up_to(int n, int multiple) { return (n + multiple - 1) / multiple 
 // phases and takes pieces while there are some; it waits for pieces under way, never for threads: one that the system
 // has put aside holds nobody up.
 struct Team {
-    int threads;
-    std::atomic<int> taken{0}, done{0};  // pieces, of all phases together
+    const int threads;
+    std::atomic<int> members{0}, taken{0}, done{0};  // the latter two: pieces, of all phases together
 };
 
 class Member {
@@ -187,7 +214,9 @@ class Member {
     int end = 0;  // pieces of the phases so far
 
    public:
-    explicit Member(Team& team) : team(team) {}
+    const int number;
+
+    explicit Member(Team& team) : team(team), number(team.members.fetch_add(1)) {}
 
     // The next phase: work(0) … work(count - 1), shared out among the team.
     template <class Work>
@@ -208,40 +237,44 @@ class Member {
 
 // ---- products ------------------------------------------------------------------------------------------------------
 
-// COUNT rows of x (each `inputs` floats) times one panel. Every sum runs over the inputs in order, starting at the
-// bias: a row gets the same bits in a tile of any height.
-template <class T, int COUNT>
-void multiply(const T* weight, const float* bias, const float* x, int inputs, Vec (*sums)[VECTORS]) {
-    Vec acc[COUNT][VECTORS];
-    for (int row = 0; row < COUNT; ++row)
-        for (int v = 0; v < VECTORS; ++v) acc[row][v] = load(bias + v * LANES);
-    for (int k = 0; k < inputs; ++k) {
+// A tile: some rows of x (each `inputs` floats) times one panel; sum I is that of row I / VECTORS. Every sum runs over
+// the inputs in order, starting at the bias: a row gets the same bits in a tile of any height.
+template <class T, int... I>
+void multiply(const T* weight, const float* bias, const float* x, int inputs, Vec (*sums)[VECTORS],
+              std::integer_sequence<int, I...>) {
+    Vec acc[] = {load(bias + I % VECTORS * LANES)...};  // unrolled by hand: they have to stay in registers
+    const float* rows[] = {x + I / VECTORS * size_t(inputs)...};
+    for (int k = 0; k < inputs; ++k, weight += PANEL) {
         Vec w[VECTORS];
-        for (int v = 0; v < VECTORS; ++v) w[v] = load(weight + k * PANEL + v * LANES);
-        for (int row = 0; row < COUNT; ++row)
-            for (int v = 0; v < VECTORS; ++v) acc[row][v] += x[row * size_t(inputs) + k] * w[v];
+        for (int v = 0; v < VECTORS; ++v) w[v] = load(weight + v * LANES);
+        ((acc[I] += rows[I][k] * w[I % VECTORS]), ...);
     }
-    std::memcpy(sums, acc, sizeof acc);
+    ((sums[I / VECTORS][I % VECTORS] = acc[I]), ...);
 }
 
 template <class T>
 using Multiply = void (*)(const T*, const float*, const float*, int, Vec (*)[VECTORS]);
 
+template <class T, int COUNT>
+void multiply_rows(const T* weight, const float* bias, const float* x, int inputs, Vec (*sums)[VECTORS]) {
+    multiply(weight, bias, x, inputs, sums, std::make_integer_sequence<int, COUNT * VECTORS>{});
+}
+
 template <class T, int... COUNTS>
 constexpr std::array<Multiply<T>, ROWS> tiles(std::integer_sequence<int, COUNTS...>) {
-    return {multiply<T, COUNTS + 1>...};
+    return {multiply_rows<T, COUNTS + 1>...};
 }
 
 // y = x W + b for all rows, the panels shared out among threads; `finish(row, panel, sums)` takes what comes out.
 template <class T, class Finish>
 void product(Member& member, const Linear& linear, const float* x, int rows, Finish finish) {
-    static constexpr auto multiply_rows = tiles<T>(std::make_integer_sequence<int, ROWS>{});
+    static constexpr auto tile = tiles<T>(std::make_integer_sequence<int, ROWS>{});
     member.share(up_to(linear.outputs, PANEL) / PANEL, [&](int panel) {
         const T* weight = (const T*)linear.weight + size_t(panel) * linear.inputs * PANEL;
         for (int row = 0, left = (rows + ROWS - 1) / ROWS; left; --left) {
             const int count = (rows - row + left - 1) / left;  // tiles of about the same height
             Vec sums[ROWS][VECTORS];
-            multiply_rows[count - 1](
+            tile[count - 1](
                 weight, linear.bias + panel * PANEL, x + size_t(row) * linear.inputs, linear.inputs, sums);
             for (int i = 0; i < count; ++i, ++row) finish(row, panel, sums[i]);
         }
@@ -291,58 +324,56 @@ void shift(float* x, float* ring, int index, int columns, int width) {
 
 // ---- attention -----------------------------------------------------------------------------------------------------
 
-// One head of one row: the keys and values that it has, and those that it sees.
+// The keys, or the values, of what a head of a row sees.
 template <class T>
 struct View {
-    const T *prompt, *own;  // (first, pitch), (capacity, pitch)
+    const T *shared, *own;  // (first, pitch) of the prompt, (capacity, pitch) of the row
     const int* seen;        // stream positions; null: all
     int first, pitch;
 
     const T* operator()(int i) const {
         const int position = seen ? seen[i] : i;
-        return position < first ? prompt + size_t(position) * pitch : own + size_t(position - first) * pitch;
+        return position < first ? shared + size_t(position) * pitch : own + size_t(position - first) * pitch;
     }
 };
 
+// The query with LANES keys from number i on; past the last one, with the last one again.
 template <class T>
-float dot(const float* query, const T* key, int pitch) {
-    Vec acc{};
-    for (int c = 0; c < pitch; c += LANES) acc += load(query + c) * load(key + c);
-    return sum(acc);
+Vec scores_of(const float* query, const View<T>& keys, int i, int count) {
+    Vec products[LANES] = {};
+    for (int lane = 0; lane < LANES; ++lane) {
+        const T* key = keys(std::min(i + lane, count - 1));
+        for (int c = 0; c < keys.pitch; c += LANES) products[lane] += load(query + c) * load(key + c);
+    }
+    return sums(products);
 }
 
-// y += the values, weighted; the sum runs over groups of four positions, then over what is left.
-template <class T>
-void blend(const View<T>& values, const float* weights, int count, float* y, int pitch) {
-    int i = 0;
-    for (; i + 4 <= count; i += 4) {
-        const T* rows[] = {values(i), values(i + 1), values(i + 2), values(i + 3)};
-        for (int c = 0; c < pitch; c += LANES) {
-            Vec part = weights[i] * load(rows[0] + c);
-            for (int j = 1; j < 4; ++j) part += weights[i + j] * load(rows[j] + c);
-            part += load(y + c);
-            std::memcpy(y + c, &part, sizeof part);
-        }
+// COUNT registers of channels of the weighted sum of values.
+template <int COUNT, class T>
+void blend(const View<T>& values, const float* weights, int count, int channel, float* y) {
+    Vec acc[COUNT] = {};
+    for (int i = 0; i < count; ++i) {
+        const T* row = values(i) + channel;
+        for (int v = 0; v < COUNT; ++v) acc[v] += weights[i] * load(row + v * LANES);
     }
-    for (; i < count; ++i)
-        for (int c = 0; c < pitch; c += LANES) {
-            const Vec part = weights[i] * load(values(i) + c) + load(y + c);
-            std::memcpy(y + c, &part, sizeof part);
-        }
+    for (int v = 0; v < COUNT; ++v) store(y + channel + v * LANES, acc[v]);
 }
 
 // Scores to weights that have not been divided yet; returns their sum.
 float exponentials(float* scores, int count) {
-    float highest = -INFINITY;
-    for (int i = 0; i < count; ++i) highest = std::max(highest, scores[i]);
     std::fill(scores + count, scores + up_to(count, LANES), -INFINITY);
-    Vec total{};
+    Vec highest = load(scores), total{};
+    for (int i = LANES; i < count; i += LANES) {
+        const Vec x = load(scores + i);
+        highest = x > highest ? x : highest;
+    }
+    const float top = reduce(highest, [](float a, float b) { return std::max(a, b); });
     for (int i = 0; i < count; i += LANES) {
-        const Vec weights = exp(load(scores + i) - highest);
-        std::memcpy(scores + i, &weights, sizeof weights);
+        const Vec weights = exp(load(scores + i) - top);
+        store(scores + i, weights);
         total += weights;
     }
-    return sum(total);
+    return reduce(total, [](float a, float b) { return a + b; });
 }
 
 // The first channels turn in pairs of neighbours; (positions, turning) cosines, then as many sines.
@@ -356,43 +387,47 @@ void rotate(float* x, const float* rotation, int turning, int position, int posi
 }
 
 template <class T>
-void attend(const Net& net, const Layer& layer, const State& state, int depth, int row, int head) {
+void attend(const Net& net, const Layer& layer, const State& state, int depth, int row, int head, float* work) {
     const int pitch = net.pitch, channels = net.channels, position = net.text + state.position;
     const size_t inner = size_t(net.heads) * channels;
-    float* qkv = state.wide + row * 3 * inner + head * channels;
-    if (net.rotation)
-        for (int i = 0; i < 3; ++i)
-            rotate(qkv + i * inner, net.rotation, net.turning, position, net.text + net.image);
-
-    const size_t own = ((size_t(row) * net.depth + depth) * net.heads + head) * state.capacity * pitch;
-    const size_t shared = ((size_t(state.prompt[row]) * net.depth + depth) * net.heads + head) * state.first * pitch;
-    const size_t here = own + size_t(position - state.first) * pitch;
-    for (int c = 0; c < pitch; ++c) {
-        store((T*)state.keys + here + c, c < channels ? qkv[inner + c] : 0.f);
-        store((T*)state.values + here + c, c < channels ? qkv[2 * inner + c] : 0.f);
+    float *query = work, *key = query + pitch, *value = key + pitch, *scores = value + pitch;
+    for (int part = 0; part < 3; ++part) {
+        const float* from = state.wide + (3 * row + part) * inner + head * channels;
+        float* to = query + part * pitch;
+        std::fill(std::copy(from, from + channels, to), to + pitch, 0.f);
+        if (net.rotation) rotate(to, net.rotation, net.turning, position, net.text + net.image);
     }
 
-    const int start = layer.seen ? layer.starts[state.position] : 0;
-    const int count = layer.seen ? layer.starts[state.position + 1] - start : position + 1;
-    const int* seen = layer.seen ? layer.seen + start : nullptr;
-    const View<T> keys{(const T*)state.prompt_keys + shared, (const T*)state.keys + own, seen, state.first, pitch};
-    const View<T> values{(const T*)state.prompt_values + shared, (const T*)state.values + own, seen, state.first, pitch};
+    const auto place = [&](size_t sequence) { return ((sequence * net.depth + depth) * net.heads + head) * 2 * pitch; };
+    const size_t first = state.first, capacity = state.capacity;
+    const T* shared = (const T*)state.prompts + place(state.prompt[row]) * first;
+    T* own = (T*)state.own + place(row) * capacity;
+    T* here = own + (position - first) * pitch;
+    for (int c = 0; c < pitch; c += LANES) {
+        store(here + c, load(key + c));
+        store(here + capacity * pitch + c, load(value + c));
+    }
 
-    float* query = state.work + (size_t(row) * net.heads + head) * (pitch + up_to(net.text + net.image, LANES));
-    float* scores = query + pitch;
+    const int* seen = layer.seen ? layer.seen + layer.starts[state.position] : nullptr;
+    const int count = seen ? layer.starts[state.position + 1] - layer.starts[state.position] : position + 1;
+    const View<T> keys{shared, own, seen, state.first, pitch};
+    const View<T> values{shared + first * pitch, own + capacity * pitch, seen, state.first, pitch};
     const float scale = 1.f / std::sqrt(float(channels));
-    for (int c = 0; c < pitch; ++c) query[c] = c < channels ? qkv[c] * scale : 0.f;
-    for (int i = 0; i < count; ++i) scores[i] = dot(query, keys(i), pitch);
-    if (const uint8_t* unseen = state.unseen ? state.unseen + size_t(state.prompt[row]) * state.first : nullptr)
+    for (int c = 0; c < channels; ++c) query[c] *= scale;
+    for (int i = 0; i < count; i += LANES) store(scores + i, scores_of(query, keys, i, count));
+    if (const uint8_t* unseen = state.unseen ? state.unseen + state.prompt[row] * first : nullptr)
         for (int i = 0; i < count; ++i) {
             const int at = seen ? seen[i] : i;
             if (at < state.first && unseen[at]) scores[i] = -INFINITY;
         }
     const float total = exponentials(scores, count);
+
     float* mixed = query;  // not needed any more
-    std::fill(mixed, mixed + pitch, 0.f);
-    blend(values, scores, count, mixed, pitch);
-    for (int c = 0; c < channels; ++c) state.mixed[row * inner + head * channels + c] = mixed[c] / total;
+    constexpr int WIDE = 64 / LANES;
+    int c = 0;
+    for (; c + WIDE * LANES <= pitch; c += WIDE * LANES) blend<WIDE>(values, scores, count, c, mixed);
+    for (; c < pitch; c += LANES) blend<1>(values, scores, count, c, mixed);
+    for (c = 0; c < channels; ++c) state.mixed[row * inner + head * channels + c] = mixed[c] / total;
 }
 
 // ---- the step ------------------------------------------------------------------------------------------------------
@@ -429,7 +464,8 @@ void go_through(Member& member, const Net& net, const State& state, int depth, f
     prepare(member, net, state, layer.attention_norm, b, 2 * depth);
     product<T>(member, layer.qkv, state.branch, rows, Into{state.wide, 3 * inner});
     member.share(rows * net.heads, [&](int item) {
-        attend<T>(net, layer, state, depth, item / net.heads, item % net.heads);
+        float* work = state.work + member.number * size_t(4 * net.pitch + net.text + net.image);
+        attend<T>(net, layer, state, depth, item / net.heads, item % net.heads, work);
     });
     add<T>(member, net, state, layer.out, layer.attention_post_norm, state.mixed, a);
 
@@ -447,11 +483,11 @@ void go_through(Member& member, const Net& net, const State& state, int depth, f
 }
 
 template <class T>
-void step(const Net& net, const State& state, const int64_t* tokens, float* logits, [[maybe_unused]] int threads) {
+void step(const Net& net, const State& state, const int64_t* tokens, float* logits) {
     const int width = net.width, rows = state.rows;
     float *a = state.a, *b = net.reversible ? state.b : a;
-    Team team{threads};
-#pragma omp parallel num_threads(threads)
+    Team team{state.threads};
+#pragma omp parallel num_threads(state.threads)
     {
         Member member(team);
         member.share(rows, [&](int row) {
@@ -482,11 +518,11 @@ int dalle_lanes() { return LANES; }
 int dalle_panel() { return PANEL; }
 
 // (rows,) image tokens -> (rows, V) logits of the next ones. Returns 1, and does nothing, where a token is none.
-int dalle_step(const Net* net, const State* state, const int64_t* tokens, float* logits, int threads) {
+int dalle_step(const Net* net, const State* state, const int64_t* tokens, float* logits) {
     for (int row = 0; row < state->rows; ++row)
         if (tokens[row] < 0 || tokens[row] >= net->head.outputs) return 1;
     constexpr decltype(&step<float>) steps[] = {step<float>, step<Half>, step<Brain>};
-    steps[net->storage](*net, *state, tokens, logits, threads);
+    steps[net->storage](*net, *state, tokens, logits);
     return 0;
 }
 }
