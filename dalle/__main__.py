@@ -182,6 +182,15 @@ def bench(chosen: argparse.Namespace) -> None:
         print(report.table())
 
 
+def space(chosen: argparse.Namespace) -> None:
+    """Write a folder that can be pushed to Hugging Face Spaces as it is: the page and one model."""
+    from dalle.space import write
+
+    files = write(chosen.out, chosen.model)
+    size = sum(file.stat().st_size for file in files)
+    print(f"{chosen.out}: {len(files)} files, {size / 1e6:.1f} MB")
+
+
 def _request(chosen: argparse.Namespace, studio: Studio) -> Request:
     from dalle.contracts import Request
 
@@ -303,6 +312,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_inspect(command(inspect))
     _add_convert(command(convert))
     _add_push(command(push))
+    _add_space(command(space))
     _add_bench(command(bench))
     return parser
 
@@ -381,6 +391,11 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--memory", action="store_true", help="instead: memory of a request, start of the page")
     parser.add_argument("--out", type=Path, help="the JSON file to write")
     parser.add_argument("--json", action="store_true", help="for machines")
+
+
+def _add_space(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("out", type=Path, help="the folder to write")
+    parser.add_argument("--model", default="emoji", help="a registered name, a path, or owner/name on the Hub")
 
 
 def _add_reconstruct(parser: argparse.ArgumentParser) -> None:

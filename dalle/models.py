@@ -16,6 +16,7 @@ from dalle.families import Family, Parts, families, native
 from dalle.hub import Source
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
+MEASURED = "evaluation.json"
 CLIP = "CLIP"  # the one part that is not needed to draw
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -204,6 +205,21 @@ def find(name: str) -> Path:
         return whole.place() if whole else hub.snapshot(name)
     known = ", ".join(card.name for card in registered())
     raise UnknownModelError(f"There is no model, file or folder called '{place.name}'. Known models: {known}.")
+
+
+def files(name: str) -> tuple[Path, list[str]]:
+    """The folder of a model, and the paths below it of all that belongs to it: its own files, and what was measured.
+
+    Raises ModelError.
+    """
+    place = find(name)
+    if place.is_file():
+        return place.parent, [place.name]
+    if not native.detect(place):
+        family_of(place)
+        return place, [path.relative_to(place).as_posix() for path in sorted(place.rglob("*")) if path.is_file()]
+    measured = [MEASURED] if (place / MEASURED).is_file() else []
+    return place, native.files(place) + measured
 
 
 def push(name: str, repo: str, private: bool = False) -> str:

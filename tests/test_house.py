@@ -17,6 +17,7 @@ FLOORS = {
     "dalle.ui": 6,
     "dalle.train": 6,
     "dalle.bench": 6,
+    "dalle.space": 5,
     "dalle.evaluate": 6,
     "dalle.__main__": 6,
     "dalle.engine": 5,

@@ -37,12 +37,12 @@ def launch_chromium(playwright: Playwright) -> Browser:
 
 
 @contextmanager
-def running(model: str) -> Iterator[tuple[str, Path]]:
-    """The address of `app.py` with a model, and its log."""
+def running(model: str, root: Path = ROOT, python: str = sys.executable) -> Iterator[tuple[str, Path]]:
+    """The address of `app.py` with a model, and its log. `root` and `python`: where it lies, and what runs it."""
     port, log = free_port(), Path(tempfile.mkdtemp()) / "app.log"
-    command = [sys.executable, "app.py", "--model", model, "--device", "cpu", "--port", str(port)]
+    command = [python, "app.py", "--model", model, "--device", "cpu", "--port", str(port)]
     with log.open("w") as output:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, cwd=root, stdout=output, stderr=subprocess.STDOUT)
     address = f"http://127.0.0.1:{port}"
     try:
         _wait_for(address, process, log)
