@@ -68,10 +68,12 @@ def stripes() -> Iterator[tuple[FakeStudio, str]]:
     yield from serve(FakeStudio())
 
 
-def serve(studio: FakeStudio, **settings: int) -> Iterator[tuple[FakeStudio, str]]:
+def serve(studio: FakeStudio, *more: FakeStudio, **settings: int) -> Iterator[tuple[FakeStudio, str]]:
+    """The page of a studio, and of others that can be chosen."""
     from dalle import ui
 
-    studios = ui.Studios(lambda name: studio, ["stripes"])  # type: ignore[arg-type, return-value]
+    named = {known.bundle.name: known for known in (studio, *more)}
+    studios = ui.Studios(lambda name: named[name], list(named))  # type: ignore[arg-type, return-value]
     blocks, options = ui.build(studios, **settings)
     blocks.launch(server_port=free_port(), prevent_thread_lock=True, quiet=True, **options)
     yield studio, blocks.local_url

@@ -16,7 +16,7 @@ ROWS = 16
 
 
 class FakeStudio:
-    def __init__(self, pause: float = 0.02) -> None:
+    def __init__(self, pause: float = 0.02, name: str = "stripes", can_guide: bool = True) -> None:
         self.pause = pause
         self.device = "cpu"
         self.closed = 0  # how many drawings were stopped
@@ -24,11 +24,11 @@ class FakeStudio:
         self._going = threading.Event()
         self.release()
         self.bundle = SimpleNamespace(
-            name="stripes",
-            title="Colored stripes",
+            name=name,
+            title=f"Colored {name}",
             options=SamplingOptions(guidance=2.0),
-            fingerprint="0123456789abcdef0123",
-            text=SimpleNamespace(length=64, count=lambda prompt: len(prompt.split()) + 2, null=object()),
+            fingerprint=name.encode().hex(),
+            text=SimpleNamespace(length=64, count=_count, null=object() if can_guide else None),
             images=SimpleNamespace(grid=(ROWS, ROWS), size=256, vocab=8192),
             ranker=object(),
             place=None,
@@ -69,6 +69,10 @@ class FakeStudio:
         except GeneratorExit:
             self.closed += 1
             raise
+
+
+def _count(prompt: str) -> int:
+    return len(prompt.split()) + 2
 
 
 def _first_row(request: Request) -> int:
