@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dalle.native import library
-from dalle.native.layout import MLPS, STORAGES, Layout, Net
+from dalle.native.layout import MLPS, STORAGES, Layout, Net, room
 from dalle.native.layout import State as Frame
-from dalle.nn.cache import DecoderState
+from dalle.nn.cache import DecoderState, KeyValues
 from dalle.nn.transformer import Transformer, TransformerConfig
 
 
@@ -35,14 +35,15 @@ class NativeState:
     own: Tensor  # (B, depth, H, 2, T + I - n, K); filled up to the position
     unseen: Tensor | None  # (P, n) uint8: text that nobody looks at
     rings: Tensor  # (B, 2 * depth, columns, 2 * ceil(D / 4)); empty where there is no token shift
-    _room: list[Tensor] = field(default_factory=list, init=False)
+    _work: list[Tensor] = field(default_factory=list, init=False)
     _frame: Frame | None = field(default=None, init=False)
 
     @classmethod
     def after(cls, prefilled: DecoderState, net: Net, storage: torch.dtype) -> Self:
         """Where the net's own state stands after a prompt."""
         first = net.text + prefilled.position
-        caches = [torch.stack([layer.keys[:, :, :first], layer.values[:, :, :first]], 2) for layer in prefilled.layers]
+        layers = [layer for layer in prefilled.layers if isinstance(layer, KeyValues)]
+        caches = [torch.stack([layer.keys[:, :, :first], layer.values[:, :, :first]], 2) for layer in layers]
         prompts = F.pad(torch.stack(caches, 1), (0, net.pitch - net.channels)).to(storage)
         rings = [torch.cat([ring.above, ring.left], dim=2) for ring in prefilled.rings]
         return cls(
@@ -50,7 +51,7 @@ class NativeState:
             prefilled.position,
             torch.arange(len(prompts), dtype=torch.int32),
             prompts,
-            prompts.new_empty(*prompts.shape[:4], net.text + net.image - first, net.pitch),
+            room(*prompts.shape[:4], net.text + net.image - first, net.pitch, dtype=storage),
             None if prefilled.hidden is None else prefilled.hidden[:, :first].to(torch.uint8).contiguous(),
             torch.stack(rings, 1).float() if rings else torch.empty(len(prompts), 0),
         )
@@ -58,7 +59,7 @@ class NativeState:
     def repeat(self, n: int) -> Self:
         """Each row n times, in order; their prompts stay single."""
         filled = self.net.text + self.position - self.prompts.shape[4]
-        own = self.own.new_empty(len(self.own) * n, *self.own.shape[1:])  # memory that is not written is not taken
+        own = room(len(self.own) * n, *self.own.shape[1:], dtype=self.own.dtype)
         own[..., :filled, :] = self.own[..., :filled, :].repeat_interleave(n, 0)
         prompt, rings = self.prompt.repeat_interleave(n), self.rings.repeat_interleave(n, 0)
         return type(self)(self.net, self.position, prompt, self.prompts, own, self.unseen, rings)
@@ -73,7 +74,7 @@ class NativeState:
     def _framed(self) -> Frame:
         net, rows, threads = self.net, len(self.prompt), torch.get_num_threads()
         inner = net.heads * net.channels
-        room = {
+        work = {
             "a": torch.empty(rows, net.width),
             "b": torch.empty(rows, net.width),
             "branch": torch.empty(rows, net.width),
@@ -81,10 +82,10 @@ class NativeState:
             "mixed": torch.empty(rows, inner),
             "work": torch.empty(threads, 4 * net.pitch + net.text + net.image),
         }
-        self._room = [*room.values()]
+        self._work = [*work.values()]
         kept = {name: getattr(self, name) for name in ("prompt", "prompts", "own", "rings")}
         return Frame(
-            **{name: tensor.data_ptr() for name, tensor in (kept | room).items()},
+            **{name: tensor.data_ptr() for name, tensor in (kept | work).items()},
             unseen=None if self.unseen is None else self.unseen.data_ptr(),
             rows=rows,
             threads=threads,

@@ -3,7 +3,10 @@
 Letters: D channels of the stream, N outputs and M inputs of a product, I image tokens, P outputs of a panel.
 """
 
+import contextlib
 import ctypes
+import math
+import mmap
 from ctypes import POINTER, c_float, c_int, c_void_p
 
 import torch
@@ -61,7 +64,10 @@ class Layout:
     def __init__(self, model: Transformer, storage: torch.dtype, lanes: int, panel: int):
         """`lanes` floats are in a register, and `panel` outputs of a product are stored side by side."""
         self._tensors: list[Tensor] = []  # kept alive
-        self._storage, self._panel = storage, panel
+        self._panel = panel
+        linears = [module for module in model.modules() if isinstance(module, nn.Linear)]
+        self._weights = room(sum((len(each.weight) + 2 * panel) * each.in_features for each in linears), dtype=storage)
+        self._used = 0  # of the room for weights, which is ample: what is not written takes no memory
         config = model.config
         channels = config.head_dim or config.width // config.heads
         self._layers = (Layer * config.depth)()
@@ -111,17 +117,30 @@ class Layout:
 
     def _linear(self, linear: nn.Linear, gated: bool = False) -> Linear:
         weight, bias = linear.weight.detach(), linear.bias.detach().float()
-        weight = weight.to(self._storage)
         if gated:
             weight, bias = _interleave(weight, self._panel // 2), _interleave(bias, self._panel // 2)
-        bias = _filled(bias, self._panel)
         panels = _filled(weight, self._panel).unflatten(0, (-1, self._panel)).transpose(1, 2)  # (N/P, M, P)
-        return Linear(self._point(panels), self._point(bias), weight.shape[1], len(weight))
+        packed = self._weights[self._used :][: panels.numel()]
+        packed.view(panels.shape).copy_(panels)
+        self._used += len(packed)
+        return Linear(packed.data_ptr(), self._point(_filled(bias, self._panel)), weight.shape[1], len(weight))
 
     def _point(self, tensor: Tensor) -> int:
         """The address of a tensor, which stays."""
         self._tensors.append(tensor.detach().contiguous())
         return self._tensors[-1].data_ptr()
+
+
+def room(*shape: int, dtype: torch.dtype) -> Tensor:
+    """Memory for what is read from end to end in every step: in large pages, where the system has them.
+
+    A step reads more pages than the processor can remember the places of.
+    """
+    pages = mmap.mmap(-1, max(1, math.prod(shape)) * dtype.itemsize)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):
+            pages.madvise(mmap.MADV_HUGEPAGE)
+    return torch.frombuffer(pages, dtype=dtype, count=math.prod(shape)).view(shape)
 
 
 def _filled(x: Tensor, multiple: int) -> Tensor:
