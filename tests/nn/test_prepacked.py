@@ -17,6 +17,7 @@ CONFIGS = {
     "tanh": replace(PLAIN, mlp="gelu_tanh"),
     "gated": replace(PLAIN, mlp="geglu", sandwich=True),
     "shifted": replace(PLAIN, patterns=("row", "column"), shift=True),
+    "hidden": replace(PLAIN, hidden_token=3, patterns=("full", "row")),
     "reversible": replace(PLAIN, patterns=("full", "gate"), reversible=True, head_norm=True),
 }
 
@@ -40,6 +41,7 @@ def test_logits_are_those_of_the_plain_step(config):
     net = net_of(config)
     packed = Prepacked(net)
     text, image = torch.randint(20, (2, 6)), torch.randint(32, (8, 10))
+    text[0, 2] = 3
     (wanted, state), (found, ours) = net.prefill(text, image[:2, :3]), packed.prefill(text, image[:2, :3])
     torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
     state, ours = state.repeat(4), ours.repeat(4)
