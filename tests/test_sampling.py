@@ -90,6 +90,15 @@ def test_filters_leave_what_they_should(temperature, top_k, top_p):
         assert shares == pytest.approx(_slow_filter(row, options), rel=1e-4)
 
 
+@pytest.mark.parametrize("top_k", [1, 7, 64])
+def test_the_likeliest_of_many_codes_are_found(top_k):
+    logits = random_logits(5, 1024).round(decimals=1)  # many are equal
+    left, codes = sampling.filter_logits(logits, SamplingOptions(top_k=top_k))
+    assert torch.equal(left, logits.topk(top_k).values)
+    assert torch.equal(logits.gather(1, codes), left)
+    assert all(len(row.unique()) == top_k for row in codes)
+
+
 def test_filters_do_not_touch_what_they_are_given():
     logits = random_logits(2, 8)
     before = logits.clone()
