@@ -1,13 +1,13 @@
 """Takes the pictures of the page for the README: `python tests/e2e/screenshots.py [--model NAME]`."""
 
 import argparse
-from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 from program import ROOT, launch_chromium, running
-from steps import await_gallery, draw, gallery, open_page, open_panel, set_number
+from steps import PATIENCE, await_gallery, draw, gallery, open_page, set_number
 
 OUT = ROOT / "assets" / "screenshots"
+BIRD = "this bird is red with a yellow belly and a short beak"
 WIDE, PHONE = {"width": 1280, "height": 960}, {"width": 390, "height": 844}
 
 
@@ -18,17 +18,16 @@ def main() -> None:
     OUT.mkdir(exist_ok=True)
     with running(model) as (address, _), sync_playwright() as playwright:
         browser = launch_chromium(playwright)
-        _drawing_and_light(browser, address)
-        _dark(browser, address)
-        _phone(browser, address)
-        _priming(browser, address)
+        for shoot in (_drawing_and_light, _dark, _phone, _sweep, _priming):
+            shoot(browser, address)
 
 
 def _drawing_and_light(browser: Browser, address: str) -> None:
     page = _visit(browser, address)
-    draw(page, "this bird is red with a yellow belly and a short beak")
+    set_number(page, "samples", 32)
+    draw(page, BIRD)
     gallery(page, "sampling").wait_for()
-    page.wait_for_function("document.querySelector('.gallery').style.getPropertyValue('--drawn') >= 0.5")
+    page.wait_for_function("document.querySelector('.card').style.getPropertyValue('--drawn') >= 0.5")
     _shoot(page, "drawing")
     await_gallery(page)
     _shoot(page, "light")
@@ -36,35 +35,48 @@ def _drawing_and_light(browser: Browser, address: str) -> None:
 
 def _dark(browser: Browser, address: str) -> None:
     page = _visit(browser, address, color_scheme="dark")
-    page.get_by_role("tab", name="Time").click()
-    page.get_by_role("button", name="Use this sentence").locator("visible=true").click()
-    page.locator("#draw").click()
-    await_gallery(page)
+    set_number(page, "samples", 32)
+    for prompt in (BIRD, "a blue strawberry", "three red hearts"):
+        draw(page, prompt)
+        page.locator("#stop").wait_for()
+        await_gallery(page)
+        page.get_by_role("button", name="Star picture 1").click()
+    page.get_by_role("tab", name="History").click()
     _shoot(page, "dark")
 
 
 def _phone(browser: Browser, address: str) -> None:
     page = _visit(browser, address, viewport=PHONE, device_scale_factor=2)
-    draw(page, "this bird is very shiny and red in color")
+    set_number(page, "samples", 16)
+    draw(page, BIRD)
     await_gallery(page)
     _shoot(page, "phone")
+
+
+def _sweep(browser: Browser, address: str) -> None:
+    """Every color side by side."""
+    page = _visit(browser, address)
+    set_number(page, "samples", 8)
+    page.get_by_role("tab", name="Templates").click()
+    page.get_by_label("Side by side").select_option("color")
+    page.get_by_role("button", name="Draw 11 columns").click()
+    page.locator("#stop").wait_for()
+    page.locator("#draw").wait_for(timeout=PATIENCE)
+    _shoot(page, "sweep")
 
 
 def _priming(browser: Browser, address: str) -> None:
     """The best picture of a first drawing is continued in a second one."""
     page = _visit(browser, address)
-    set_number(page, "samples", 4)
-    draw(page, "a red bird")
+    set_number(page, "samples", 32)
+    draw(page, BIRD)
     await_gallery(page)
-    with page.expect_download() as download:
-        page.locator(".save").first.click()
-    open_panel(page, "priming")
-    page.locator("#prime input[type=file]").set_input_files(Path(download.value.path()).rename(OUT / "start.png"))
-    page.locator("#prime-preview img").wait_for()
-    (OUT / "start.png").unlink()
-    draw(page, "a green bird")
+    page.get_by_role("button", name="Continue picture 1:").click()
+    page.locator("#canvas img").first.wait_for()
+    draw(page, "this bird is red with a blue belly and a short beak")
     page.locator("#stop").wait_for()
     await_gallery(page)
+    page.mouse.wheel(0, -10_000)
     _shoot(page, "priming")
 
 
