@@ -94,13 +94,16 @@ def skill(template: Template, scores: Mapping[str, float] | None) -> float | Non
 def scores(place: Path | None) -> Mapping[str, float] | None:
     """Of each kind of caption, how often a judge knows a model's pictures again, as a share of real pictures.
 
-    Read from the evaluation in the model's folder; None where there is none.
+    Read from the evaluation in the model's folder; None where there is none that can be read.
     """
     path = place and place / "evaluation.json"
     if not path or not path.is_file():
         return None
-    rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
-    return {row["family"]: row["ranked"]["recall"] / max(row["real"]["recall"], 1e-6) for row in rows}
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+        return {row["family"]: row["ranked"]["recall"] / max(row["real"]["recall"], 1e-6) for row in rows}
+    except (KeyError, TypeError, ValueError):  # the figures of some other program
+        return None
 
 
 @cache

@@ -89,6 +89,12 @@ def test_a_model_is_told_by_its_scores_what_it_draws_well(tmp_path):
     assert skill(WALK, told) is None
 
 
+@pytest.mark.parametrize("text", ["", "[]", '{"rows": [{"family": "object"}]}', '{"rows": 3}'])
+def test_figures_of_another_program_say_nothing(tmp_path, text):
+    (tmp_path / "evaluation.json").write_text(text)
+    assert scores(tmp_path) is None
+
+
 def test_a_model_that_was_not_measured_is_not_judged(tmp_path):
     assert scores(tmp_path) is scores(None) is None
     assert all(skill(template, None) is None for template in templates())

@@ -59,6 +59,7 @@
     const place = slot.getBoundingClientRect(), edge = frame.getBoundingClientRect();
     list.style.top = `${place.bottom - edge.top + 4}px`;
     list.style.left = `${Math.max(0, Math.min(place.left - edge.left, edge.width - list.offsetWidth))}px`;
+    list.scrollIntoView({ block: "nearest" });
     slot.setAttribute("aria-expanded", "true");
     slot.setAttribute("aria-controls", list.id);
     mark(filter ? null : [...list.children].find((item) => item.textContent === slot.value));

@@ -19,7 +19,7 @@ from dalle.ui.studios import Studios
 if TYPE_CHECKING:
     from dalle.engine import Studio
 
-_HINT = "Drop, paste or choose a picture. A part of it stays as it is; the model draws the rest."
+_HINT = "A part of it stays as it is; the model draws the rest."
 _SEEN = 768  # pixels, longest side of an upload as the page shows it
 _HELD = 2048  # and as it is held here for another crop
 _SMALLEST = 16  # pixels, side of a crop

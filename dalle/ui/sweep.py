@@ -130,7 +130,7 @@ class Board:
 
 
 def _column(label: str, stack: str, data: str = "") -> str:
-    return f'<section class="drawn" {data}><h3>{escape(label)}</h3>{stack}</section>'
+    return f'<section class="drawn" {data}><h2>{escape(label)}</h2>{stack}</section>'
 
 
 def _write_down(folder: Path, title: str, label: str, files: Sequence[Path]) -> None:

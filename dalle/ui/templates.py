@@ -153,8 +153,8 @@ def _notes(template: Template, scores: Scores) -> list[str]:
     if _is_hard(template, scores):
         share = prompts.skill(template, scores) or 0.0
         notes.append(
-            "<em>Hard for this model:</em> a judge that knows real pictures of this kind again"
-            f" knows {share:.0%} as many of its best ones."
+            "<em>Hard for this model:</em> its best pictures of this kind are recognized"
+            f" {share:.0%} as often as real ones."
         )
     return [*notes, escape(template.notes)]
 
@@ -170,7 +170,7 @@ def _axis(filling: Filling) -> str:
     button = f'<button type="button" class="sweep">Draw {count} columns</button>' if count else ""
     return (
         '<label class="axis"><span>Side by side</span>'
-        f'<select><option value="">–</option>{options}</select></label>{button}'
+        f'<select><option value="">choose …</option>{options}</select></label>{button}'
     )
 
 

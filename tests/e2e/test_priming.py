@@ -11,6 +11,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 from steps import await_gallery, draw, open_page, open_panel, set_number
+from test_access import faults
 
 import dalle
 from dalle.images import read_picture
@@ -157,6 +158,18 @@ def test_the_crop_zooms(desk: Page, tmp_path: Path):
     desk.get_by_role("button", name="What is kept").click()
     expect(desk.locator("#canvas .crop")).to_have_attribute("data-side", "40")
     assert (seen(desk) < 15).all()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious_on_the_canvas(browser: Browser, stripes, tmp_path: Path, scheme: str):
+    for page in visit(browser, color_scheme=scheme):
+        open_page(page, stripes[1])
+        open_panel(page, "priming")
+        upload(page, stripes_from_left_to_right(tmp_path / "a.png"))
+        page.get_by_role("button", name="All but a corner").click()
+        assert faults(page) == []
+        page.get_by_role("button", name="Crop").click()
+        assert faults(page) == []
 
 
 def test_fingers_move_the_border(browser: Browser, stripes, tmp_path: Path):

@@ -36,7 +36,7 @@ def test_fifteen_periods_of_a_phone(page: Page, stripes, studio):
     before, studio.pause = len(studio.requests), 0.03
     sweep(page, 2)
     page.locator(".columns:has([data-stage=done]):has([data-stage=sampling])").wait_for()  # they fill one by one
-    expect(page.locator(".columns h3")).to_have_text(list(PERIODS))
+    expect(page.locator(".columns h2")).to_have_text(list(PERIODS))
     expect(page.locator("#status")).to_contain_text("15 columns, the best of 2 on top of each", timeout=120_000)
     expect(page.locator("#draw")).to_be_visible()
     asked = studio.requests[before:]
