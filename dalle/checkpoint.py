@@ -2,22 +2,33 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from dalle import flaxfile, torchfile
+from dalle import flaxfile, mapped, torchfile
 from dalle.errors import CheckpointError
 
 SHARD_BYTES = 9_500_000  # many hosts refuse, or store elsewhere, single files above 10 MB
 TORCH_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")  # of files of torch.save
 N = TypeVar("N", bound=nn.Module)
+_KINDS = {  # names of number types in safetensors
+    "BF16": torch.bfloat16,
+    "BOOL": torch.bool,
+    "F16": torch.float16,
+    "F32": torch.float32,
+    "F64": torch.float64,
+    "I32": torch.int32,
+    "I64": torch.int64,
+    "U8": torch.uint8,
+}
 _POINTER = b"version https://git-lfs.github.com/spec/"
 
 
@@ -48,13 +59,30 @@ def read_tensors(directory: Path, stem: str) -> dict[str, Tensor]:
                 raise CheckpointError(
                     f"{path.name} is only a Git LFS pointer, not the weights. Run `git lfs pull` to fetch them."
                 )
-        try:
-            part = load_file(path)
-        except (SafetensorError, OSError, ValueError) as error:
-            raise CheckpointError(f"{path.name} is damaged or is no safetensors file.") from error
+        part = _views(path)
         if twice := sorted(set(part) & set(tensors)):
             raise CheckpointError(f"{path.name} holds {twice[0]} a second time.")
         tensors |= part
+    return tensors
+
+
+def _views(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, views of it. Its library checks it, and this finds where they are."""
+    try:
+        with safe_open(path, "pt") as file:
+            names = file.keys()
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path.name} is damaged or is no safetensors file.") from error
+    memory = mapped.open_file(path)
+    start = 8 + int.from_bytes(memory[:8], "little")
+    header = json.loads(memory[8:start])
+    tensors = {}
+    for name in names:
+        kind, shape = _KINDS.get(header[name]["dtype"]), header[name]["shape"]
+        if kind is None:
+            raise CheckpointError(f"{path.name} holds numbers of a type that no model here has: {name}.")
+        first, _ = header[name]["data_offsets"]
+        tensors[name] = mapped.view(memory, start + first, kind, math.prod(shape)).view(shape)
     return tensors
 
 
@@ -99,7 +127,7 @@ class Contents:
 def contents(path: Path) -> Contents:
     """Count a file's tensors by their names and shapes alone."""
     if path.suffix == ".safetensors":
-        tensors = list(load_file(path).values())
+        tensors = list(_views(path).values())
     elif path.suffix == flaxfile.SUFFIX:
         tensors = list((flaxfile.peek(path) or {}).values())
     else:
@@ -175,17 +203,9 @@ def build(
     for tensor in tensors.values():
         if _identity(tensor) not in placed:
             kind = dtype if tensor.is_floating_point() else tensor.dtype
-            placed[_identity(tensor)] = cast(tensor, kind, device).contiguous()
+            placed[_identity(tensor)] = mapped.cast(tensor, kind, device).contiguous()
     net.load_state_dict({name: placed[_identity(tensor)] for name, tensor in tensors.items()}, assign=True)
     return net.eval().requires_grad_(False)
-
-
-def cast(tensor: Tensor, dtype: torch.dtype, device: torch.device | None = None) -> Tensor:
-    """A tensor in another type or place; where that makes a copy, the file's part of memory is let go."""
-    moved = tensor.to(device or tensor.device, dtype)
-    if moved is not tensor:
-        torchfile.release(tensor)
-    return moved
 
 
 def _identity(tensor: Tensor) -> tuple[int, torch.Size, tuple[int, ...]]:

@@ -12,10 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dalle import mapped
 from dalle.errors import CheckpointError
 
 SUFFIX = ".msgpack"
 MAX_ARRAYS = 100_000  # in one file
+MAX_VALUES = 20 * MAX_ARRAYS  # names, numbers of shapes and all
 MAX_DEPTH = 32  # of maps within maps
 _ARRAY = 1  # the extension type
 _PIECES = "__msgpack_chunked_array__"
@@ -28,14 +30,10 @@ _DTYPES = {
 def read(path: Path) -> dict[str, Tensor]:
     """All arrays by their paths, such as "model/encoder/embed_tokens/embedding", on the CPU.
 
-    They are views of the file and may begin at any byte: copy one before computing with it.
+    They are views of the file and may begin at any byte: `mapped.cast` one before computing with it.
     Raises CheckpointError for a damaged file, and for one that holds anything but named arrays.
     """
-    with path.open("rb") as file:
-        try:
-            memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-        except ValueError:
-            raise CheckpointError(f"{path.name} is empty.") from None
+    memory = mapped.open_file(path)
     reader = _Reader(memory)
     try:
         tree = reader.value()
@@ -63,9 +61,13 @@ class _Reader:
         self.position = 0
         self._memory = memory
         self._arrays = 0
+        self._values = 0
 
     def value(self, depth: int = 0) -> Any:
         """The value that begins here; leaves the position behind it."""
+        self._values += 1
+        if self._values > MAX_VALUES:
+            raise ValueError("too many values")
         code = self._number(1)
         match code:
             case _ if code <= 0x7F:  # a small number
@@ -121,10 +123,7 @@ class _Reader:
         dtype = _DTYPES[name]
         if self.position != stop or math.prod(shape) * dtype.itemsize != count:
             raise ValueError("an array of another size than it says")
-        if count == 0:
-            return torch.empty(shape, dtype=dtype)
-        numbers = torch.frombuffer(self._memory, dtype=torch.uint8, count=count, offset=start)
-        return numbers.view(dtype).view(shape)
+        return mapped.view(self._memory, start, dtype, math.prod(shape)).view(shape)
 
     def _number(self, size: int) -> int:
         return int.from_bytes(self._take(size), "big")

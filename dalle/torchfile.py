@@ -3,7 +3,7 @@
 A pickle is a program for a small machine with a stack. Here is such a machine that builds only what weights are made
 of: a global is no more than a name, a call of one is answered from a short list (`_Machine.call`), and objects of
 modules that the caller expects become `Shell`s, which hold their attributes and have no behaviour. The tensors are
-views of the file in memory, paged in when they are read, so reading costs little more than the names.
+views of the mapped file, so reading costs little more than the names; `mapped.cast` one before computing with it.
 
 Both containers are known: the zip archive (since torch 1.6), and the older stream of five pickles before the raw data.
 """
@@ -14,7 +14,6 @@ import io
 import math
 import mmap
 import pickletools
-import weakref
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -25,12 +24,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dalle import mapped
 from dalle.errors import CheckpointError
 
 MAX_PICKLE = 64 << 20  # bytes; that of a model with 12 billion weights is far below one million
-MAX_STEPS = 2_000_000  # instructions of a pickle; the same model with its optimizer needs some 100,000
+MAX_STEPS = 300_000  # instructions of a pickle; the same model with its optimizer needs some 100,000
 MAX_MODULES = 10_000
-_MAPPED: weakref.WeakKeyDictionary[mmap.mmap, int] = weakref.WeakKeyDictionary()  # files in use, and where they begin
+MAX_NAME = 1000  # characters of a tensor's name
+MAX_DIMENSIONS = 64
+MAX_COPIES = 4  # how often all tensors of a storage together may show its numbers
 _LEGACY_MAGIC, _LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 _ZIP_START = b"PK\x03\x04"
 _ZIP_HEADER = 30  # bytes of a local header before the name
@@ -109,6 +111,8 @@ def state_dict(module: Shell) -> dict[str, Tensor]:
         if not pending:
             return tensors
         prefix, part = pending.pop()
+        if len(prefix) > MAX_NAME or len(pending) > MAX_MODULES or len(tensors) > 10 * MAX_MODULES:
+            break
         state = part.state if isinstance(part, Shell) and isinstance(part.state, dict) else {}
         match [state.get(kind) for kind in ("_parameters", "_buffers", "_modules")]:
             case [dict() as parameters, dict() as buffers, dict() as modules]:
@@ -116,27 +120,11 @@ def state_dict(module: Shell) -> dict[str, Tensor]:
                 pending += [(f"{prefix}{name}.", child) for name, child in reversed(modules.items())]
             case _:
                 raise CheckpointError("A pickled module lacks its parameters.")
-    raise CheckpointError("A pickled module is inside itself.")
-
-
-def release(tensor: Tensor) -> None:
-    """Let go of the memory that a tensor of a file took when it was read; it is read again if it is needed again."""
-    storage = tensor.untyped_storage()
-    for memory, base in list(_MAPPED.items()):
-        start, stop = storage.data_ptr() - base, storage.data_ptr() - base + storage.nbytes()
-        if start >= 0 and stop <= len(memory) and hasattr(mmap, "MADV_DONTNEED"):
-            first, last = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE, stop // mmap.PAGESIZE * mmap.PAGESIZE
-            if first < last:
-                memory.madvise(mmap.MADV_DONTNEED, first, last - first)
+    raise CheckpointError("A pickled module is too large, or inside itself.")
 
 
 def _read(path: Path, shells: tuple[str, ...], verify: bool) -> Any:
-    with path.open("rb") as file:
-        try:
-            memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-        except ValueError:
-            raise CheckpointError(f"{path.name} is empty.") from None
-    _MAPPED[memory] = torch.frombuffer(memory, dtype=torch.uint8, count=1).data_ptr()
+    memory = mapped.open_file(path)
     if memory[:4] != _ZIP_START and memory[:1] != b"\x80":
         raise CheckpointError(
             f"{path.name} holds no weights of torch.save. Was the download cut short, or a web page saved in its place?"
@@ -158,9 +146,11 @@ def _unzip(path: Path, memory: mmap.mmap, shells: tuple[str, ...], verify: bool)
     """The zip form: data.pkl, and one uncompressed entry to a storage, all in one folder."""
     with zipfile.ZipFile(path) as archive:
         entries = {entry.filename.partition("/")[2]: entry for entry in archive.infolist()}
+    used = 0
 
     def span(name: str) -> tuple[int, int]:
         """Where an entry's bytes begin and how many there are."""
+        nonlocal used
         if name not in entries:
             raise _Refused(f"is incomplete: its entry {name} is missing.")
         entry = entries[name]
@@ -168,6 +158,9 @@ def _unzip(path: Path, memory: mmap.mmap, shells: tuple[str, ...], verify: bool)
         start = entry.header_offset + _ZIP_HEADER + sum(int.from_bytes(header[i : i + 2], "little") for i in (26, 28))
         if entry.compress_type or header[:4] != _ZIP_START or start + entry.file_size > len(memory):
             raise _Refused(f"is damaged: its entry {name} is not where the table of contents says.")
+        used += entry.file_size
+        if used > len(memory):
+            raise _Refused("is damaged: its entries overlap.")
         if verify and _checksum(path, start, entry.file_size) != entry.CRC:
             raise _Refused(f"is damaged: the checksum of its entry {name} is wrong.")
         return start, entry.file_size
@@ -180,7 +173,7 @@ def _unzip(path: Path, memory: mmap.mmap, shells: tuple[str, ...], verify: bool)
 
     if "byteorder" in entries:
         start, size = span("byteorder")
-        if memory[start : start + size] != b"little":
+        if memory[start : start + min(size, 6)] != b"little":
             raise _Refused("was written on a big-endian machine, which this program cannot read.")
     start, size = span("data.pkl")
     if size > MAX_PICKLE:
@@ -219,13 +212,13 @@ def _unroll(_: Path, memory: mmap.mmap, shells: tuple[str, ...], verify: bool) -
     begin = stream.tell()
     _Machine(shells, collect).run(stream)
     keys = plain.run(stream)
-    if sorted(keys) != sorted(types):
+    if not all(isinstance(key, str) for key in keys) or sorted(keys) != sorted(types):
         raise _Refused("is damaged: it lists other storages than it uses.")
     position = stream.tell()
     storages = {}
     for key in keys:
         dtype, count = types[key]
-        if int.from_bytes(memory[position : position + 8], "little") != count:
+        if position + 8 > len(memory) or int.from_bytes(memory[position : position + 8], "little") != count:
             raise _Refused("is damaged or incomplete: a storage is not as long as its pickle says.")
         storages[key] = _view(memory, position + 8, dtype, count)
         position += 8 + count * dtype.itemsize
@@ -234,14 +227,11 @@ def _unroll(_: Path, memory: mmap.mmap, shells: tuple[str, ...], verify: bool) -
 
 
 def _view(memory: mmap.mmap, start: int, dtype: torch.dtype, count: int) -> Tensor:
-    """(count,) numbers in the file, without a copy where the place allows it."""
-    if count == 0:
-        return torch.empty(0, dtype=dtype)
-    if count < 0 or start + count * dtype.itemsize > len(memory):
-        raise _Refused("is incomplete: it ends before its tensors do.")
-    if start % dtype.itemsize:
-        return torch.frombuffer(bytearray(memory[start : start + count * dtype.itemsize]), dtype=dtype)
-    return torch.frombuffer(memory, dtype=dtype, count=count, offset=start)
+    """(count,) numbers in the file."""
+    try:
+        return mapped.view(memory, start, dtype, count)
+    except EOFError:
+        raise _Refused("is incomplete: it ends before its tensors do.") from None
 
 
 class _Machine:
@@ -251,6 +241,9 @@ class _Machine:
         self._shells = shells
         self._storage = storage
         self._storages: dict[str, Tensor] = {}
+        self._shown: dict[int, int] = {}  # numbers of a storage, by its id, that tensors show
+        self._tensors: dict[tuple[Any, ...], Tensor] = {}
+        self._steps = 0
         self._stack: list[Any] = []
         self._marks: list[int] = []
         self._memo: dict[int, Any] = {}
@@ -258,14 +251,18 @@ class _Machine:
     def run(self, stream: io.BytesIO) -> Any:
         """The object of the pickle that starts here; leaves the stream behind it."""
         self._stack, self._marks, self._memo = [], [], {}
-        for step, (instruction, argument, _) in enumerate(pickletools.genops(stream)):
-            if step > MAX_STEPS:
-                raise _Refused("holds too long a pickle to be a checkpoint.")
+        for instruction, argument, _ in pickletools.genops(stream):
+            self._count(1)
             if instruction.name == "STOP":
                 break
             self._step(instruction.name, argument)
         (value,) = self._stack
         return value
+
+    def _count(self, steps: int) -> None:
+        self._steps += steps
+        if self._steps > MAX_STEPS:
+            raise _Refused("holds too long a pickle to be a checkpoint.")
 
     def _step(self, name: str, argument: Any) -> None:
         stack = self._stack
@@ -328,7 +325,7 @@ class _Machine:
                 elif not isinstance(stack[-1], dict):  # a state_dict carries a table of versions, of no use here
                     raise ValueError("attributes of what has none")
             case "BINPERSID":
-                stack.append(self._persistent(*stack.pop()))
+                stack.append(self._persistent(*stack.pop()[:MAX_DIMENSIONS]))
             case _ if name in _CONSTANTS:
                 stack.append(argument)
             case _:
@@ -357,13 +354,15 @@ class _Machine:
             case list() as sequence if not pairs:
                 sequence.extend(items)
             case set() as group if not pairs:
-                group.update(items)
+                group.update(map(_key, items))
             case Shell():
                 pass
             case other:
                 raise TypeError(f"items for a {type(other).__name__}")
 
-    def _global(self, module: str, name: str) -> Global:
+    def _global(self, module: Any, name: Any) -> Global:
+        if not (isinstance(module, str) and isinstance(name, str)):
+            raise TypeError("a name that is none")
         full = f"{module}.{name}"
         if full not in _KNOWN and not full.startswith(self._shells):
             raise _Refused(f"refers to {full[:100]!r}, which no checkpoint of this kind needs. It was not loaded.")
@@ -373,27 +372,47 @@ class _Machine:
         """All that a pickle can call."""
         match function.name.rpartition(".")[2] if function.name in _KNOWN else "":
             case "OrderedDict":
-                return dict(*arguments)
+                return dict(_pairs([item for pair in self._items(arguments) for item in _pair(pair)]))
             case "set":
-                return set(*arguments)
+                return {_key(item) for item in self._items(arguments)}
             case "device":
-                return ":".join(map(str, arguments))
+                return ":".join(str(_key(argument)) for argument in self._items((arguments,)))
             case "Size":
-                return tuple(arguments[0])
+                return tuple(self._items(arguments))
             case "_rebuild_tensor" | "_rebuild_tensor_v2":
-                return _tensor(*arguments[:4])
+                return self._tensor(*arguments[:4])
             case "_rebuild_parameter":
                 return arguments[0]
             case "":
                 return Shell(function.name, arguments)
         raise ValueError(f"a call of {function.name}")
 
-    def _persistent(self, kind: str, *about: Any) -> Any:
+    def _items(self, arguments: tuple[Any, ...]) -> list[Any]:
+        """Those of the only argument, or none; each is a step, for a pickle may name one list over and over."""
+        (items,) = arguments or ((),)
+        if not isinstance(items, list | tuple):
+            raise TypeError("items of what has none")
+        self._count(len(items))
+        return list(items)
+
+    def _tensor(self, storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
+        """A view of a flat tensor, which may not reach beyond it nor be larger than it; nor all of them be much so."""
+        if not len(size) == len(stride) <= MAX_DIMENSIONS or not all(type(n) is int for n in (offset, *size, *stride)):
+            raise TypeError("a shape that is none")
+        place = (id(storage), offset, size, stride)
+        if place not in self._tensors:
+            self._tensors[place] = tensor = _view_of(storage, offset, size, stride)
+            self._shown[id(storage)] = shown = self._shown.get(id(storage), 0) + tensor.numel()
+            if shown > MAX_COPIES * len(storage):
+                raise _Refused("shows the same numbers in too many tensors to be a checkpoint.")
+        return self._tensors[place]
+
+    def _persistent(self, kind: Any, *about: Any) -> Any:
         """What lies outside the pickle: a storage, or a class together with its source text."""
         if kind == "module":
             return about[0]
         storage, key, _, count, *view = about
-        if kind != "storage" or any(view) or not isinstance(count, int):
+        if kind != "storage" or not isinstance(key, str) or any(view) or not isinstance(count, int):
             raise ValueError("an unknown persistent id")
         if key not in self._storages:
             self._storages[key] = self._storage(key, _DTYPES[storage.name.removeprefix("torch.")], count)
@@ -408,12 +427,23 @@ _CONSTANTS = {
 
 
 def _pairs(items: list[Any]) -> Iterator[tuple[Any, Any]]:
-    return zip(items[::2], items[1::2], strict=True)
+    return zip(map(_key, items[::2]), items[1::2], strict=True)
 
 
-def _tensor(storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
-    """A view of a flat tensor, which may not reach beyond it nor be larger than it."""
-    if len(size) != len(stride) or min((offset, *size, *stride)) < 0 or math.prod(size) > len(storage):
+def _pair(items: Any) -> tuple[Any, Any]:
+    key, value = items if isinstance(items, list | tuple) else ()
+    return key, value
+
+
+def _key(value: Any) -> Any:
+    """What may be looked up: a plain value. Tuples within tuples could take forever to hash, compare and print."""
+    if not isinstance(value, str | int | float | bytes | Global | Shell | None):
+        raise TypeError(f"a {type(value).__name__} for a name")
+    return value
+
+
+def _view_of(storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
+    if min((offset, *size, *stride)) < 0 or math.prod(size) > len(storage):
         raise ValueError("a tensor larger than its storage")
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     if 0 not in size and last >= len(storage):

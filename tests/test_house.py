@@ -24,6 +24,7 @@ FLOORS = {
     "dalle.models": 4,
     "dalle.families": 3,
     "dalle.checkpoint": 2,
+    "dalle.mapped": 2,
     "dalle.torchfile": 2,
     "dalle.flaxfile": 2,
     "dalle.hub": 2,

@@ -1,5 +1,6 @@
 """Files of torch.save: read as torch reads them, and refused where they hold more than weights."""
 
+import copy
 import io
 import os
 import pickle
@@ -14,7 +15,7 @@ import pytest
 import torch
 from torch import nn
 
-from dalle import torchfile
+from dalle import mapped, torchfile
 from dalle.errors import CheckpointError
 
 FORMS = [True, False]  # the zip archive, and the older stream
@@ -196,8 +197,23 @@ def test_released_memory_is_read_again(tmp_path):
     weights = {"large": torch.randn(300, 100), "small": torch.ones(2)}
     ours = torchfile.read(saved(weights, tmp_path / "some.pt"))
     for tensor in (*ours.values(), torch.ones(5)):
-        torchfile.release(tensor)
+        mapped.release(tensor)
     assert_same(ours, weights)
+
+
+def test_an_older_stream_that_ends_within_its_last_count(tmp_path):
+    path = saved({"nothing": torch.empty(0)}, tmp_path / "some.pt", zipped=False)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(CheckpointError, match="incomplete"):
+        torchfile.read(path)
+
+
+def test_numbers_at_any_byte_are_copied_to_compute_with(tmp_path):
+    files = (saved({"x" * n: torch.arange(4.0)}, tmp_path / f"{n}.pt", zipped=False) for n in range(8))
+    tensors = (tensor for file in files for tensor in torchfile.read(file).values())
+    odd = next(tensor for tensor in tensors if tensor.data_ptr() % 4)
+    copied = mapped.cast(odd, torch.float32)
+    assert copied.data_ptr() % 4 == 0 and torch.equal(copied, torch.arange(4.0))
 
 
 def test_a_module_inside_itself(tmp_path):
@@ -235,3 +251,60 @@ def test_broken_files_are_refused_or_read_alike(tree, tmp_path, zipped):
             continue
         if zipped:
             assert_same(value, tree)
+
+
+def nested(times: int, of: bytes, pair: bytes) -> bytes:
+    """A tuple or list of two that are one, which again are two that are one, and so on: 2^times leaves in few bytes."""
+    return of + b"".join(b"q" + bytes([i]) + b"h" + bytes([i]) + pair for i in range(times))
+
+
+TUPLES, LISTS = nested(60, b")", b"\x86"), nested(60, b"]", b"\x86")
+MANY = b"(" + b"N" * 100_000 + b"lq\xc8"  # a long list, kept at 200
+BOMBS = {  # what would run for ages, or fill the memory
+    "tuples for a key": b"}" + TUPLES + b"Ns",
+    "tuples in a set": b"\x8f(" + TUPLES + b"\x90",
+    "tuples for the name of a global": TUPLES + b"\x8c\x01x\x93",
+    "tuples for a device": b"ctorch\ndevice\n" + TUPLES + b"\x85R",
+    "tuples for the key of a storage": b"(\x8c\x07storagectorch\nFloatStorage\n" + TUPLES + b"\x8c\x03cpuK\x04tQ",
+    "lists for numbers of a shape": b"ctorch._utils\n_rebuild_tensor_v2\n(NK\x00" + LISTS + LISTS + b"tR",
+    "a long list, turned to a set over and over": MANY + b"0(" + b"c__builtin__\nset\nh\xc8\x85R" * 10_000 + b"l",
+    "a long list, turned to sizes over and over": MANY + b"0(" + b"ctorch\nSize\nh\xc8\x85R" * 10_000 + b"l",
+    "no end of instructions": b"(" + b"]" * 400_000 + b"l",
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_small_files_that_grow_are_refused(tmp_path, name):
+    path = repacked(saved([], tmp_path / "good.pt"), tmp_path / "bomb.pt", b"\x80\x04" + BOMBS[name] + b".")
+    with pytest.raises(CheckpointError, match=r"bomb\.pt"):
+        torchfile.read(path)
+    assert torchfile.peek(path) is None
+
+
+def test_a_storage_may_not_be_shown_over_and_over(tmp_path):
+    numbers = torch.arange(1000.0)
+    twice = {"a": numbers, "again": numbers, "most": numbers[:900]}
+    assert_same(torchfile.read(saved(twice, tmp_path / "good.pt")), twice)
+    path = saved({f"{i}": numbers[i:] for i in range(20)}, tmp_path / "bomb.pt")
+    with pytest.raises(CheckpointError, match="too many tensors"):
+        torchfile.read(path)
+
+
+def test_entries_of_an_archive_may_not_overlap(tmp_path):
+    good = saved([torch.full((1000,), i) for i in range(30)], tmp_path / "good.pt")
+    with zipfile.ZipFile(good) as old, zipfile.ZipFile(tmp_path / "bomb.pt", "w") as new:
+        for name in ("good/data.pkl", "good/data/0"):
+            new.writestr(name, old.read(name))
+        for i in range(1, 30):
+            new.filelist.append(copy.copy(new.filelist[1]))
+            new.filelist[-1].filename = f"good/data/{i}"
+    with pytest.raises(CheckpointError, match="overlap"):
+        torchfile.read(tmp_path / "bomb.pt")
+
+
+def test_modules_without_end(tmp_path):
+    shell = torchfile.Shell("torch.nn.modules.container.Sequential")
+    children = {f"{i}": shell for i in range(5000)}
+    shell.state = {"_parameters": {}, "_buffers": {}, "_modules": children}
+    with pytest.raises(CheckpointError, match="too large"):
+        torchfile.state_dict(shell)

@@ -15,7 +15,7 @@ import yaml
 from tokenizers.implementations import CharBPETokenizer
 from torch import Tensor
 
-from dalle import checkpoint, config, torchfile
+from dalle import checkpoint, config, mapped, torchfile
 from dalle.contracts import SamplingOptions, TextTokenizer
 from dalle.errors import CheckpointError, PromptError
 from dalle.families import Parts
@@ -196,7 +196,7 @@ def _fold(
         """A tensor of that shape; zeros where the model was made without it."""
         if not there:
             return torch.zeros(shape, dtype=dtype)
-        return checkpoint.cast(checkpoint.take(tensors, name, shape, where), dtype)
+        return mapped.cast(checkpoint.take(tensors, name, shape, where), dtype)
 
     if net.text_len == 1:
         one = "sos" in tensors

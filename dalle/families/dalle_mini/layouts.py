@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from dalle import mapped
 from dalle.errors import CheckpointError
 from dalle.nn.seq2seq import Seq2SeqConfig, StackConfig
 
@@ -68,7 +69,9 @@ class Half:
             found = f"{tuple(tensor.shape)} of {tensor.dtype}".replace("torch.", "")
             raise CheckpointError(f"{self.where}: {self._key(name)} is {found}; the model needs {shape} of floats.")
         self._taken.add(self._key(name))
-        return torch.empty(shape, device=place.device, dtype=place.dtype).copy_(tensor)
+        copied = torch.empty(shape, device=place.device, dtype=place.dtype).copy_(tensor)
+        mapped.release(tensor)
+        return copied
 
     def close(self) -> None:
         """Raises CheckpointError where a tensor was not taken."""

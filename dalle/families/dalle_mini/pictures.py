@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dalle import checkpoint, flaxfile, torchfile
+from dalle import checkpoint, flaxfile, mapped, torchfile
 from dalle.families.dalle_mini import settings
 from dalle.nn import vqgan
 from dalle.nn.vqgan import VQGAN, VQGANConfig
@@ -55,6 +55,7 @@ def _from_flax(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         name = re.sub(r"/(kernel|scale|embedding)$", "/weight", name).replace("/", ".")
         turned = tensor.permute(3, 2, 0, 1) if tensor.dim() == 4 else tensor  # (H, W, in, out)
         renamed[name] = torch.empty(turned.shape, dtype=turned.dtype).copy_(turned)
+        mapped.release(tensor)
     return renamed
 
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dalle import checkpoint
+from dalle import checkpoint, mapped
 from dalle.errors import CheckpointError
 
 MOST_WRAPPERS = 6
@@ -122,4 +122,6 @@ def _norms(there: Tensors, prefix: str, out: dict[str, Tensor], name: str, last:
             target = f"{name}_post_norm.{part}"
             out[target] = there.take(f"{prefix}norm_out.{part}", width)
         if scale is not None:
-            out[target] = torch.einsum("d...,d->d...", out[target].float(), scale).to(there.dtype)
+            unscaled = mapped.cast(out[target], torch.float32)
+            out[target] = torch.einsum("d...,d->d...", unscaled, scale).to(there.dtype)
+            mapped.release(unscaled)
