@@ -1,6 +1,7 @@
 """The whole page: panels laid out and wired to the studio."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from dalle.ui import about, create, drawing, gallery, history, priming, sweep, templates
+from dalle.ui.create import Create, Downloads
 from dalle.ui.parts import QUIET, html, note
 from dalle.ui.restore import Desk
 from dalle.ui.shelf import Shelf
@@ -18,6 +20,7 @@ from dalle.ui.theme import theme
 _ASSETS = Path(__file__).resolve().parents[2] / "assets"
 # Each has a style sheet or a script of its own in assets/page; they apply in this order.
 _PANELS = ("base", "create", "templates", "sweep", "priming", "gallery", "history", "about")
+_DEVICE = "device"  # what all drawings wait for
 _QUEUE = 24  # drawings that may wait at once
 
 _GALLERY = """
@@ -42,75 +45,24 @@ _HEADER = """
 """
 
 
+@dataclass(frozen=True)
+class Layout:
+    """The parts of the page that events begin at or end in, besides those of the desk."""
+
+    desk: Desk
+    made: Create
+    past: gr.HTML
+    pictures: gr.HTML
+    downloads: Downloads
+
+
 def build(studios: Studios, queue: int = _QUEUE) -> tuple[gr.Blocks, dict[str, Any]]:
     """The page of some models, and what to pass to its `launch`. At most `queue` drawings wait at once."""
     shelf = Shelf({sweep.SHEET: sweep.sheet})
     with gr.Blocks(title="DALL·E", analytics_enabled=False, delete_cache=(3600, 3600)) as page:
-        html(_HEADER)
-        model = gr.State(studios.first)
-        with gr.Column(elem_id="hero"):
-            made = create.prompt()
-            with gr.Tabs(elem_id="starts"):
-                with gr.Tab("Ideas"):
-                    create.ideas(made.prompt)
-                words = templates.panel(made.prompt)
-                with gr.Tab("History"):
-                    past = history.panel()
-        with gr.Row(elem_id="desk"):
-            with gr.Column(elem_id="wall", scale=3, min_width=320):
-                status = html(note(drawing.WARMING), elem_id="status", js_on_load="dalle.waiting(element)")
-                pictures = html(
-                    gallery.empty(), elem_id="pictures", js_on_load=_GALLERY
-                )
-            with gr.Column(elem_id="tray", scale=1, min_width=280):
-                settings, downloads = create.settings()
-                primed = priming.panel(studios, model)
-        with gr.Accordion("About this model", open=False, elem_id="about"):
-            facts = html("", js_on_load="dalle.about(element, watch)")
-            card = gr.Markdown(elem_id="card")
-        desk = Desk(studios, status, facts, card, model, made.picker, made.prompt, settings, primed, words)
-
-        started, buttons = [made.draw.click, made.prompt.submit], [made.draw, made.stop]
-        work: dict[str, Any] = {
-            "outputs": [status, pictures, settings.seed],
-            "show_progress": "minimal",
-            "show_progress_on": status,
-            "trigger_mode": "multiple",  # "once" also swallows the first Enter after Stop
-            "concurrency_id": "device",
-            "api_visibility": "private",
-        }
-        gr.on(started, None, None, buttons, js="() => dalle.turn(true)", **QUIET)  # listeners run in this order
-        drawn = gr.on(
-            started,
-            drawing.drawer(studios, shelf),
-            [model, made.prompt, *settings.inputs, *downloads.inputs, *primed.inputs],
-            **work,
-        )
-        words.board.sweep(None, None, buttons, js="() => dalle.turn(true)", **QUIET)
-        swept = words.board.sweep(
-            sweep.sweeper(studios, shelf), [model, *downloads.inputs, *primed.inputs, *settings.inputs], **work
-        )
-        for works in (drawn, swept):
-            works.then(None, None, buttons, js="() => dalle.turn(false)", **QUIET)
-            works.failure(None, None, [status, *buttons], js=_REFUSED, **QUIET)
-        stopped = made.stop.click(None, None, buttons, js="() => dalle.stop()", cancels=[drawn, swept], **QUIET)
-        stopped.then(lambda: _STOPPED, None, status, **QUIET)  # after the last row that was on its way
-
-        def count(text: str, name: str) -> str:
-            studio = studios.ready(name)
-            return create.measure(text, studio.bundle.text) if studio else create.meter(None)
-
-        counted = {"fn": count, "inputs": [made.prompt, model], "outputs": made.meter, **QUIET}
-        made.prompt.change(trigger_mode="always_last", **counted)
-        page.load(desk.visit, model, desk.outputs, **QUIET).then(**counted).then(js="() => dalle.arrive()", **QUIET)
-
-        made.picker.choose(_chosen, None, [model, status], **QUIET).then(
-            desk.choose, model, desk.outputs, **QUIET
-        ).then(**counted)
-        for source in (past, pictures):
-            source.reuse(desk.reuse, model, desk.outputs, **QUIET)
-            source.recall(desk.recall, model, desk.outputs, **QUIET)
-        pictures.vary(desk.vary(shelf), model, desk.outputs, **QUIET)
+        parts = _lay_out(studios)
+        _draw(parts, studios, shelf)
+        _measure_and_restore(page, parts, studios, shelf)
 
         def leave(browser: gr.Request) -> None:
             shelf.discard(browser.session_hash or "")
@@ -119,11 +71,82 @@ def build(studios: Studios, queue: int = _QUEUE) -> tuple[gr.Blocks, dict[str, A
         gr.api(
             drawing.endpoint(studios, shelf),
             api_name="generate",
-            concurrency_id="device",
+            concurrency_id=_DEVICE,
             concurrency_limit=1,
         )
     page.queue(default_concurrency_limit=1, max_size=queue)
     return page, _launch_options(shelf)
+
+
+def _lay_out(studios: Studios) -> Layout:
+    html(_HEADER)
+    model = gr.State(studios.first)
+    with gr.Column(elem_id="hero"):
+        made = create.prompt()
+        with gr.Tabs(elem_id="starts"):
+            with gr.Tab("Ideas"):
+                create.ideas(made.prompt)
+            words = templates.panel(made.prompt)
+            with gr.Tab("History"):
+                past = history.panel()
+    with gr.Row(elem_id="desk"):
+        with gr.Column(elem_id="wall", scale=3, min_width=320):
+            status = html(note(drawing.WARMING), elem_id="status", js_on_load="dalle.waiting(element)")
+            pictures = html(gallery.empty(), elem_id="pictures", js_on_load=_GALLERY)
+        with gr.Column(elem_id="tray", scale=1, min_width=280):
+            settings, downloads = create.settings()
+            primed = priming.panel(studios, model)
+    with gr.Accordion("About this model", open=False, elem_id="about"):
+        facts = html("", js_on_load="dalle.about(element, watch)")
+        card = gr.Markdown(elem_id="card")
+    desk = Desk(studios, status, facts, card, model, made.picker, made.prompt, settings, primed, words)
+    return Layout(desk, made, past, pictures, downloads)
+
+
+def _draw(parts: Layout, studios: Studios, shelf: Shelf) -> None:
+    """Draw and Stop, for one sentence and for a sweep."""
+    desk, made = parts.desk, parts.made
+    started, buttons = [made.draw.click, made.prompt.submit], [made.draw, made.stop]
+    begin = {"fn": None, "outputs": buttons, "js": "() => dalle.turn(true)", **QUIET}
+    work: dict[str, Any] = {
+        "outputs": [desk.status, parts.pictures, desk.settings.seed],
+        "show_progress": "minimal",
+        "show_progress_on": desk.status,
+        "trigger_mode": "multiple",  # "once" also swallows the first Enter after Stop
+        "concurrency_id": _DEVICE,
+        "api_visibility": "private",
+    }
+    gr.on(started, **begin)  # listeners run in this order
+    form = [*desk.settings.inputs, *parts.downloads.inputs, *desk.primed.inputs]
+    drawn = gr.on(started, drawing.drawer(studios, shelf), [desk.model, made.prompt, *form], **work)
+    sweep_form = [*parts.downloads.inputs, *desk.primed.inputs, *desk.settings.inputs]
+    desk.words.board.sweep(**begin)
+    swept = desk.words.board.sweep(sweep.sweeper(studios, shelf), [desk.model, *sweep_form], **work)
+    for works in (drawn, swept):
+        works.then(None, None, buttons, js="() => dalle.turn(false)", **QUIET)
+        works.failure(None, None, [desk.status, *buttons], js=_REFUSED, **QUIET)
+    stopped = made.stop.click(None, None, buttons, js="() => dalle.stop()", cancels=[drawn, swept], **QUIET)
+    stopped.then(lambda: _STOPPED, None, desk.status, **QUIET)  # after the last row that was on its way
+
+
+def _measure_and_restore(page: gr.Blocks, parts: Layout, studios: Studios, shelf: Shelf) -> None:
+    """The token meter, and all that fills the page anew: a visit, a model, a recipe."""
+    desk, made = parts.desk, parts.made
+    refill = {"inputs": desk.model, "outputs": desk.outputs, **QUIET}
+
+    def count(text: str, model: str) -> str:
+        studio = studios.ready(model)
+        return create.measure(text, studio.bundle.text) if studio else create.meter(None)
+
+    measure = {"fn": count, "inputs": [made.prompt, desk.model], "outputs": made.meter, **QUIET}
+    made.prompt.change(trigger_mode="always_last", **measure)
+    page.load(desk.visit, **refill).then(**measure).then(js="() => dalle.arrive()", **QUIET)
+    chosen = made.picker.choose(_chosen, None, [desk.model, desk.status], **QUIET)
+    chosen.then(desk.choose, **refill).then(**measure)
+    for source in (parts.past, parts.pictures):
+        source.reuse(desk.reuse, **refill)
+        source.recall(desk.recall, **refill)
+    parts.pictures.vary(desk.vary(shelf), **refill)
 
 
 def _launch_options(shelf: Shelf) -> dict[str, Any]:
