@@ -20,7 +20,7 @@ from dalle.errors import CheckpointError
 UNKNOWN, BEGIN, END = 1, 2, 3  # and 0 pads, in every public file
 _MARK = "▁"  # begins a word
 _SPACES = re.compile(rf"[\t\n\v\f\r {_MARK}]+")
-_MAX_BYTES = 32 << 20  # the largest public file has 1 MB
+_MAX_BYTES = 4 << 20  # the largest public file has less than 1 MB
 
 
 class Yttm:
