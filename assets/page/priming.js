@@ -179,9 +179,8 @@
     panel.scrollIntoView({ block: "nearest", behavior: dalle.calm() ? "auto" : "smooth" });
   };
 
-  // A picture that is pasted anywhere goes where a chosen file goes.
-  document.addEventListener("paste", (event) => {
-    const file = [...event.clipboardData.files].find((item) => item.type.startsWith("image/"));
+  // A picture that is pasted anywhere, or dropped on the panel, goes where a chosen file goes.
+  const give = (event, file) => {
     const input = document.querySelector("#prime input[type=file]");
     if (!file || !input) return;
     event.preventDefault();
@@ -190,5 +189,12 @@
     files.items.add(file);
     input.files = files.files;
     input.dispatchEvent(new Event("change", { bubbles: true }));
+  };
+  document.addEventListener("paste", (event) =>
+    give(event, [...event.clipboardData.files].find((file) => file.type.startsWith("image/"))));
+  document.addEventListener("drop", (event) => {
+    if (event.target.closest("#priming") && !event.target.closest("#prime")) give(event, event.dataTransfer.files[0]);
   });
+
+  document.addEventListener("click", (event) => event.target.closest("[data-act=prime]") && dalle.openPriming());
 }

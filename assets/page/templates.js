@@ -40,7 +40,7 @@
     close();
     open = slot;
     const frame = slot.closest(".frame"), list = document.createElement("ul");
-    const fits = JSON.parse(slot.dataset.options).filter((option) => option.includes(filter.toLowerCase()));
+    const fits = JSON.parse(slot.dataset.options).filter((option) => option.toLowerCase().includes(filter.toLowerCase()));
     const own = document.createElement("li");
     own.className = "own";
     own.textContent = filter ? `${filter} – your own words` : "your own words …";

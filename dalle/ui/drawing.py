@@ -1,6 +1,5 @@
 """From a click to the gallery: the one place where the page asks the studio for pictures."""
 
-import logging
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -12,19 +11,17 @@ import numpy as np
 
 from dalle import images, share
 from dalle.contracts import Candidate, Request, SamplingOptions, Update
-from dalle.errors import DalleError, SettingError
+from dalle.errors import SettingError
 from dalle.ui import gallery, priming
 from dalle.ui.create import MAX_SAMPLES, MAX_SEED
 from dalle.ui.gallery import Card
-from dalle.ui.parts import note
+from dalle.ui.parts import note, sentence
 from dalle.ui.shelf import Shelf
 from dalle.ui.studios import Studios
 
 if TYPE_CHECKING:
     from dalle.engine import Studio
 
-_log = logging.getLogger(__name__)
-_UNKNOWN = "Something went wrong here, not with your sentence. Please try again; the server's log says more."
 _DICE = 1_000_000  # seeds of our own choosing are short enough to read out
 WARMING = "The model is warming up …"
 BUSY = "Too many drawings are waiting already. Please try again in a minute."
@@ -175,14 +172,6 @@ def status(update: Update) -> str:
         return "CLIP is ranking the pictures …"
     left = "" if update.remaining is None else f" · {max(1, round(update.remaining))} s left"
     return f"Row {update.row} of {update.rows}{left}"
-
-
-def sentence(error: Exception) -> str:
-    """What to say about an error; one that nobody foresaw goes to the log and keeps its details to itself."""
-    if isinstance(error, DalleError):
-        return str(error)
-    _log.error("drawing failed", exc_info=error)
-    return _UNKNOWN
 
 
 def cards(

@@ -2,12 +2,18 @@
 
 import base64
 import io
+import logging
 import os
 from html import escape
 from typing import Any
 
 import gradio as gr
 from PIL import Image
+
+from dalle.errors import DalleError
+
+_log = logging.getLogger(__name__)
+_UNKNOWN = "Something went wrong here, not with what you asked for. Please try again; the server's log says more."
 
 # Events that answer at once: not in the queue behind a drawing, without a progress bar, not part of the API.
 QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
@@ -25,6 +31,14 @@ def slider(label: str, low: float, high: float, step: float, value: float, **set
 def note(text: str, alarm: bool = False, ready: bool = False) -> str:
     """A sentence to the visitor; screen readers say it when it changes. `ready`: a link's recipe can be drawn now."""
     return f'<p class="note{" alarm" if alarm else ""}" role="status"{" data-ready" * ready}>{escape(text)}</p>'
+
+
+def sentence(error: Exception) -> str:
+    """What to say about an error; one that nobody foresaw goes to the log and keeps its details to itself."""
+    if isinstance(error, DalleError):
+        return str(error)
+    _log.error("not foreseen", exc_info=error)
+    return _UNKNOWN
 
 
 def icon(name: str) -> str:

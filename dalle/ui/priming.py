@@ -12,8 +12,8 @@ from PIL import Image
 
 from dalle import images
 from dalle.contracts import Borders
-from dalle.errors import DalleError, PictureError, SettingError
-from dalle.ui.parts import QUIET, data_url, html, note, slider
+from dalle.errors import PictureError, SettingError
+from dalle.ui.parts import QUIET, data_url, html, note, sentence, slider
 from dalle.ui.studios import Studios
 
 if TYPE_CHECKING:
@@ -177,8 +177,8 @@ def _receiver(studios: Studios) -> Callable[..., tuple[Any, ...]]:
             picture.thumbnail((_HELD, _HELD), Image.Resampling.LANCZOS)
             studio = studios.get(model)
             return _read(studio, picture, Crop.centred(picture.size), usual(studio.bundle.images.grid))
-        except DalleError as error:
-            return gr.update(value=None), note(str(error), alarm=True), *[gr.skip()] * 5
+        except Exception as error:
+            return gr.update(value=None), note(sentence(error), alarm=True), *[gr.skip()] * 5
 
     return receive
 
@@ -192,8 +192,8 @@ def _cropper(studios: Studios) -> Callable[..., tuple[Any, ...]]:
                 raise PictureError("The picture is no longer at hand. Please give it again.")
             square = Crop(float(event.x), float(event.y), float(event.side))
             return _read(studios.get(model), source, square.within(source.size), Borders(int(rows), left=int(columns)))
-        except DalleError as error:
-            return gr.skip(), note(str(error), alarm=True), *[gr.skip()] * 5
+        except Exception as error:
+            return gr.skip(), note(sentence(error), alarm=True), *[gr.skip()] * 5
 
     return crop
 
@@ -212,7 +212,7 @@ def _placed(
 ) -> tuple[Any, ...]:
     seen = studio.show(np.where(tokens < 0, 0, tokens))
     markup = _canvas(seen, tokens, borders, _cropping(source, crop) if source and crop else "")
-    hidden, shown = gr.update(value=None, visible=False), gr.update(visible=True)
+    hidden, shown = gr.update(value=None, visible="hidden"), gr.update(visible=True)  # hidden, it takes what is pasted
     return hidden, markup, *_sliders(tokens.shape, borders, visible=True), shown, tokens, source
 
 

@@ -15,8 +15,8 @@ from dalle.errors import LinkError, PictureError
 from dalle.share import Recipe
 from dalle.ui import about, create, picker, priming, templates
 from dalle.ui.create import MAX_SAMPLES, Settings
-from dalle.ui.drawing import READY, sentence
-from dalle.ui.parts import note
+from dalle.ui.drawing import READY
+from dalle.ui.parts import note, sentence
 from dalle.ui.priming import Priming
 from dalle.ui.shelf import Shelf
 from dalle.ui.studios import Studios

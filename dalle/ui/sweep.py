@@ -17,7 +17,7 @@ from dalle.contracts import Request, Update
 from dalle.ui import drawing, gallery, priming
 from dalle.ui.drawing import Files
 from dalle.ui.gallery import Batch
-from dalle.ui.parts import note
+from dalle.ui.parts import note, sentence
 from dalle.ui.shelf import Shelf
 from dalle.ui.studios import Studios
 from dalle.ui.templates import Filling
@@ -56,7 +56,7 @@ def sweeper(studios: Studios, shelf: Shelf) -> Callable[..., Iterator[tuple[Any,
             for status, markup in board.fill():
                 yield note(status), markup, wish.seed
         except Exception as error:
-            yield note(drawing.sentence(error), alarm=True), gr.skip(), gr.skip()
+            yield note(sentence(error), alarm=True), gr.skip(), gr.skip()
 
     return sweep
 
@@ -78,8 +78,8 @@ class Board:
         columns = self.filling.columns()
         labels = [label for label, _ in columns]
         yield "Drawing column by column …", self._markup(labels)
-        for label, sentence in columns:
-            wish = replace(self.wish, prompt=sentence, previews=_PREVIEWS)
+        for label, prompt in columns:
+            wish = replace(self.wish, prompt=prompt, previews=_PREVIEWS)
             for update in self.studio.generate(wish):
                 if update.stage == "done":
                     self.drawn.append(self._finished(label, wish, update))

@@ -88,6 +88,8 @@ def panel(target: gr.Textbox) -> Templates:
 def fit(studio: "Studio") -> tuple[str, Scores]:
     """Show what a model knows, and mark what it seldom draws well: the values of `Templates.outputs`."""
     scores = prompts.scores(studio.bundle.place)
+    if not any(_known(family, scores) for family in prompts.families()):  # what was measured were other sentences
+        scores = None
     return _first(scores), scores
 
 
@@ -149,7 +151,10 @@ def _is_hard(template: Template, scores: Scores) -> bool:
 def _notes(template: Template, scores: Scores) -> list[str]:
     notes = []
     if template.needs_picture:
-        notes.append("Give it a picture under <em>Start from a picture</em> and keep the top half.")
+        notes.append(
+            'It continues a picture: <button type="button" class="start" data-act="prime">start from one</button>'
+            " and keep its top half."
+        )
     if _is_hard(template, scores):
         share = prompts.skill(template, scores) or 0.0
         notes.append(

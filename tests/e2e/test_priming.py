@@ -192,20 +192,40 @@ def test_fingers_move_the_border(browser: Browser, stripes, tmp_path: Path):
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
-def test_a_picture_is_pasted_anywhere(page: Page, stripes, tmp_path: Path):
-    open_page(page, stripes[1])
-    data = base64.b64encode(stripes_from_left_to_right(tmp_path / "a.png").read_bytes()).decode()
+def give(page: Page, path: Path, event: str, target: str) -> None:
+    """Pastes or drops a picture somewhere."""
+    data = base64.b64encode(path.read_bytes()).decode()
     page.evaluate(
-        """(data) => {
+        """([data, event, target]) => {
           const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
-          const clipboardData = new DataTransfer();
-          clipboardData.items.add(new File([bytes], "image.png", { type: "image/png" }));
-          document.body.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true }));
+          const files = new DataTransfer();
+          files.items.add(new File([bytes], "image.png", { type: "image/png" }));
+          const told = { clipboardData: files, dataTransfer: files, bubbles: true, cancelable: true };
+          const kind = event === "paste" ? ClipboardEvent : DragEvent;
+          document.querySelector(target).dispatchEvent(new kind(event, told));
         }""",
-        data,
+        [data, event, target],
     )
+
+
+def test_a_picture_is_pasted_anywhere_and_the_next_one_takes_its_place(page: Page, stripes, tmp_path: Path):
+    open_page(page, stripes[1])
+    give(page, stripes_from_left_to_right(tmp_path / "a.png"), "paste", "body")
     expect(page.locator(HANDLE)).to_be_visible()
     assert seen(page) == pytest.approx(128, abs=12)
+    shown = page.locator("#canvas .primed img").get_attribute("src") or ""
+    Image.new("RGB", (50, 50), "white").save(tmp_path / "b.png")
+    give(page, tmp_path / "b.png", "drop", "#canvas")
+    expect(page.locator("#canvas .primed img")).not_to_have_attribute("src", shown)
+    assert (seen(page) > 240).all()
+
+
+def test_a_template_that_needs_a_picture_leads_to_the_panel(page: Page, stripes):
+    open_page(page, stripes[1])
+    page.get_by_role("tab", name="Templates").click()
+    page.locator("#templates .family", has_text="Image to image").click()
+    page.get_by_role("button", name="start from one").click()
+    expect(page.locator("#prime")).to_be_visible()
 
 
 # Files of every kind: each ends in the right picture or in a sentence.
