@@ -67,6 +67,11 @@
       const section = event.target.closest(".drawn");
       const order = event.target.closest("[data-order]");
       if (order) sort(section, order.dataset.order);
+      const plate = event.target.closest("a.plate");
+      if (plate && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
+        event.preventDefault();
+        dalle.view(plate.closest(".card"));
+      }
       const button = event.target.closest("[data-act]");
       if (button) ACTS[button.dataset.act](button.closest(".card"), section, trigger, button);
     });

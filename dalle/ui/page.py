@@ -19,7 +19,7 @@ from dalle.ui.theme import theme
 
 _ASSETS = Path(__file__).resolve().parents[2] / "assets"
 # Each has a style sheet or a script of its own in assets/page; they apply in this order.
-_PANELS = ("base", "create", "templates", "sweep", "priming", "gallery", "history", "about")
+_PANELS = ("base", "create", "templates", "sweep", "priming", "gallery", "viewer", "history", "about")
 _DEVICE = "device"  # what all drawings wait for
 _QUEUE = 24  # drawings that may wait at once
 

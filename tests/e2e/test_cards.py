@@ -56,6 +56,22 @@ def test_the_strip_shows_what_more_samples_are_worth(desk: Page):
     assert strip.last.locator("img").get_attribute("src") == desk.locator(".card img").first.get_attribute("src")
 
 
+def test_a_picture_is_seen_large_and_the_arrows_go_through_the_gallery(desk: Page):
+    _drawn(desk)
+    desk.locator("a.plate").nth(1).click()
+    viewer = desk.get_by_role("dialog")
+    shown = viewer.locator("img")
+    addresses = [card.get_attribute("href") or "" for card in desk.locator(".drawn > .gallery a.plate").all()]
+    for key, place in (("", 1), ("ArrowRight", 2), ("ArrowRight", 3), ("ArrowRight", 0), ("ArrowLeft", 3)):
+        if key:
+            desk.keyboard.press(key)
+        expect(shown).to_have_attribute("src", desk.url + addresses[place])
+    expect(viewer).to_contain_text("4 · 0.")
+    desk.keyboard.press("Escape")
+    expect(viewer).to_have_count(0)
+    expect(desk.locator("a.plate").nth(3)).to_be_focused()
+
+
 def test_everything_drawn_comes_as_one_archive(desk: Page):
     _drawn(desk)
     address = desk.get_by_role("link", name="ZIP of all").get_attribute("href") or ""
