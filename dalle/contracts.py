@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 if TYPE_CHECKING:  # the page imports this file and must not wait for torch
     import numpy as np
@@ -122,7 +122,7 @@ class Request:
 
     prompt: str
     samples: int = 8  # pictures drawn
-    keep: int | None = None  # pictures returned, the best by CLIP; None: all
+    keep: int | None = None  # pictures returned, those of the best scores; None: all
     seed: int = 0
     options: SamplingOptions | None = None  # None: the model's own
     kept: np.ndarray | None = field(default=None, compare=False)  # (h, w) tokens to keep; -1: to be drawn
@@ -148,19 +148,24 @@ class Borders:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One picture of a request, finished or not. `score` is a cosine similarity; it compares within one prompt only."""
+    """One picture of a request, finished or not. Scores compare within one prompt only; higher is better.
+
+    Where there is CLIP, a score is its cosine similarity of sentence and picture; where there is none, the model's own
+    log-likelihood of the picture's tokens given the sentence, in nats per token.
+    """
 
     index: int  # the i of (seed, i)
     picture: Image.Image  # RGB; rows not yet drawn are blank
     tokens: np.ndarray  # (h, w) int64; -1 where not yet drawn
     score: float | None = None
+    scored_by: Literal["CLIP", "likelihood"] = "CLIP"
 
 
 @dataclass(frozen=True)
 class Update:
     """News of a request. The last one has `stage == "done"` and its candidates best first."""
 
-    stage: str  # "sampling", "ranking" or "done"
+    stage: str  # "sampling", "ranking" where there is CLIP, or "done"
     row: int  # token rows finished, kept ones included
     rows: int  # token rows in all
     seconds: float  # since the request began

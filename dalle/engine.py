@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from dalle import images, models, sampling
-from dalle.contracts import Bundle, Candidate, Request, SamplingOptions, TokenModel, Update
+from dalle.contracts import Bundle, Candidate, Ranker, Request, SamplingOptions, TokenModel, Update
 from dalle.errors import PromptError, SettingError
 from dalle.native import Accelerator
 
@@ -62,7 +62,9 @@ class Studio:
         for start in range(0, request.samples, BATCH):
             batch = range(start, min(start + BATCH, request.samples))
             yield from self._draw(job, model, batch, text, kept)
-        yield job.update("ranking")
+        if self.bundle.ranker is not None:
+            yield job.update("ranking")
+            self._ask(self.bundle.ranker, job)
         yield self._rank(job)
 
     def read(self, picture: Image.Image) -> np.ndarray:
@@ -108,7 +110,9 @@ class Studio:
         h, w = self.bundle.images.grid
         null = None if self.bundle.text.null is None else self.bundle.text.null.to(self.device)
         grid = kept.to(self.device).repeat(len(batch), 1)  # (n, h*w)
-        tokens = sampling.draw(model, text, null, job.request.seed, batch, job.options, kept)
+        unranked = self.bundle.ranker is None
+        odds = torch.zeros(grid.shape, device=grid.device) if unranked else None  # (n, h*w) log-likelihoods
+        tokens = sampling.draw(model, text, null, job.request.seed, batch, job.options, kept, odds)
         show = _preview_rows(job.first_row, h, job.request.previews)
         start = int((kept < 0).int().argmax())
         try:
@@ -122,7 +126,8 @@ class Studio:
                     yield job.update("sampling", (*job.candidates, *drawn) if drawn else ())
         finally:
             tokens.close()
-        job.candidates += self._candidates(job, batch, grid.view(-1, h, w), h)
+        drawn = self._candidates(job, batch, grid.view(-1, h, w), h)
+        job.candidates += drawn if odds is None else _likely(drawn, odds[:, start:])
         job.rows_done += 1
         yield job.update("sampling", tuple(job.candidates))
 
@@ -137,17 +142,17 @@ class Studio:
         pictures = [_on_blank(picture, size) for picture in pictures]
         return [Candidate(i, p, t) for i, p, t in zip(batch, pictures, tokens, strict=True)]
 
+    def _ask(self, ranker: Ranker, job: "_Job") -> None:
+        """Score all candidates by a ranker."""
+        with job.clock("ranking"):
+            pixels = images.to_tensor([candidate.picture for candidate in job.candidates]).to(self.device)
+            scores = ranker.score(job.request.prompt, pixels).tolist()
+        job.candidates = [replace(c, score=score) for c, score in zip(job.candidates, scores, strict=True)]
+
     def _rank(self, job: "_Job") -> Update:
-        """Score all candidates and put the best first."""
-        ranker, request = self.bundle.ranker, job.request
-        ranked = job.candidates
-        if ranker is not None:
-            with job.clock("ranking"):
-                pixels = images.to_tensor([candidate.picture for candidate in ranked]).to(self.device)
-                scores = ranker.score(request.prompt, pixels).tolist()
-            scored = [replace(c, score=s) for c, s in zip(ranked, scores, strict=True)]
-            ranked = sorted(scored, key=lambda candidate: -(candidate.score or 0.0))
-        keep = request.keep or len(ranked)
+        """The best first."""
+        ranked = sorted(job.candidates, key=lambda candidate: -(candidate.score or 0.0))
+        keep = job.request.keep or len(ranked)
         done = job.update("done", tuple(ranked[:keep]))
         return replace(done, dropped=tuple(ranked[keep:]), timings=dict(job.timings))
 
@@ -194,6 +199,12 @@ def _preview_rows(first: int, height: int, previews: int) -> set[int]:
     """After how many token rows the unfinished pictures are shown: one drawn row, then evenly spaced."""
     evenly = np.linspace(first, height, previews + 1).round().astype(int).tolist()
     return {first + 1, *evenly} if previews > 0 else set()
+
+
+def _likely(drawn: Sequence[Candidate], odds: Tensor) -> list[Candidate]:
+    """Candidates with the means of their rows of (n, k) log-likelihoods for scores."""
+    means = [row.mean().item() for row in odds]  # one by one, for the same bits in any company
+    return [replace(c, score=score, scored_by="likelihood") for c, score in zip(drawn, means, strict=True)]
 
 
 def _on_blank(picture: Image.Image, size: int) -> Image.Image:

@@ -81,9 +81,9 @@ def to_pictures(images: Tensor) -> list[Image.Image]:
 
 
 def metadata(request: Request, candidate: Candidate, bundle: Bundle) -> dict[str, Any]:
-    """All that is needed to draw this candidate again, and how CLIP liked it."""
+    """All that is needed to draw this candidate again, and how it was liked."""
     recipe = share.note(share.Recipe.of(request, bundle))
-    return recipe | {"index": candidate.index, "score": candidate.score}
+    return recipe | {"index": candidate.index, "score": candidate.score, "scored_by": candidate.scored_by}
 
 
 def save_png(picture: Image.Image, path: Path, meta: Mapping[str, Any]) -> None:

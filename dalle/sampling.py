@@ -92,6 +92,7 @@ def draw(
     candidates: Sequence[int],
     options: SamplingOptions,
     kept: Tensor,
+    likelihoods: Tensor | None = None,
 ) -> Generator[Tensor, None, None]:
     """Draw n candidates of one sentence token by token; closing the iterator stops the work.
 
@@ -99,6 +100,8 @@ def draw(
         text: (T,) the sentence; null: (T,) the empty caption, needed when `options.guidance` is not 1.
         candidates: n numbers; candidate i is drawn by row i of the table of `seed`.
         kept: (I,) image tokens that every candidate keeps, -1 where it is free, as at least one is.
+        likelihoods: (n, I), to be filled from the first free token on with the log-likelihood of each token given the
+            sentence and the tokens before, in nats: what the model says itself, without guidance or filters.
 
     Yields: (n,) the next token of every candidate, from the first free one on.
     """
@@ -113,6 +116,9 @@ def draw(
     rows = torch.tensor([drawn[candidate] for candidate in candidates], device=logits.device)
     for position, forced in enumerate(kept.tolist()[start:], start):
         tokens = [group.choose(position) if forced < 0 else group.take(forced) for group in groups]
+        if likelihoods is not None:
+            told = [group.likelihoods(chosen) for group, chosen in zip(groups, tokens, strict=True)]
+            likelihoods[:, position] = torch.cat(told)[rows]
         yield torch.cat(tokens)[rows]
         if position + 1 < len(kept):
             for group, chosen in zip(groups, tokens, strict=True):
@@ -143,6 +149,11 @@ class _Group:
     def take(self, token: int) -> Tensor:
         """(n,) times one token."""
         return torch.full((len(self.table),), token, device=self.logits.device)
+
+    def likelihoods(self, tokens: Tensor) -> Tensor:
+        """The (n,) log-likelihoods of (n,) tokens."""
+        captioned = self.logits[: len(tokens)].float()
+        return captioned.log_softmax(1).gather(1, tokens[:, None])[:, 0]
 
     def read(self, model: TokenModel, tokens: Tensor) -> None:
         """One step of the model beyond (n,) tokens."""

@@ -120,10 +120,25 @@ def test_the_best_are_kept_and_the_others_not_lost(studio, eight):
     assert by_index(done) == by_index(eight[-1])
 
 
-def test_without_a_ranker_the_order_is_that_of_drawing(studio):
+def test_without_a_ranker_the_likeliest_come_first(studio):
+    """In nats per token that was to be drawn, and not those of the accelerated step to the bit."""
     blind = Studio(replace(studio.bundle, ranker=None), studio.device)
-    done = last(blind.generate(Request(PROMPT, samples=3, keep=2)))
-    assert [(c.index, c.score) for c in (*done.candidates, *done.dropped)] == [(0, None), (1, None), (2, None)]
+    kept = np.full(studio.bundle.images.grid, -1)
+    kept[0], kept[2, 1] = 3, 5
+    request = Request(PROMPT, samples=5, seed=3, kept=kept, options=SamplingOptions(guidance=2.0, top_p=0.9))
+    updates = tuple(blind.generate(replace(request, keep=2)))
+    assert "ranking" not in {u.stage for u in updates} and len(updates[-1].dropped) == 3
+    ranked = (*updates[-1].candidates, *updates[-1].dropped)
+    assert {c.scored_by for c in ranked} == {"likelihood"}
+    assert [c.score for c in ranked] == sorted((c.score for c in ranked), reverse=True)
+    text = studio.bundle.text.encode(PROMPT)[None]
+    for candidate in ranked:
+        tokens = torch.from_numpy(candidate.tokens).flatten()
+        logits = studio.bundle.model(text, tokens[None])[0, : len(tokens)]
+        slow = [logits[i].log_softmax(0)[tokens[i]].item() for i in range(kept.shape[1], len(tokens))]
+        assert candidate.score == pytest.approx(sum(slow) / len(slow), abs=0.01)
+    alone = last(blind.generate(replace(request, samples=1))).candidates[0]
+    assert alone.score == next(c.score for c in ranked if c.index == 0)
 
 
 @pytest.mark.parametrize("options", [None, SamplingOptions(guidance=3.0, top_p=0.9)])

@@ -38,7 +38,7 @@ def _facts(bundle: Bundle, device: str, offer: Offer | None) -> str:
         "Picture": f"{size} × {size} pixels, {h} × {w} = {h * w} tokens out of {bundle.images.vocab:,}",
         "Sentence": f"up to {bundle.text.length} tokens{_language(offer)}",
         "Device": device.upper(),
-        "Ranking": "CLIP" if bundle.ranker else "none: this model has no CLIP",
+        "Ranking": "CLIP" if bundle.ranker else "by its own likelihood: this model has no CLIP",
         "Licence": offer.licence if offer and offer.licence else "not known here",
         "Fingerprint": bundle.fingerprint,
     }

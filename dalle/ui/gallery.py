@@ -1,4 +1,4 @@
-"""The gallery as HTML: empty plates, plates that fill row by row, cards in CLIP's order."""
+"""The gallery as HTML: empty plates, plates that fill row by row, cards in order."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from html import escape
 from math import exp, isfinite
 
 import numpy as np
+from PIL import Image
 
 from dalle.contracts import Candidate, Request, Update
 from dalle.ui.parts import data_url, home, icon
@@ -30,6 +31,7 @@ class Batch:
     prompt: str
     seed: int
     scores: tuple[float, ...]  # of all its pictures, shown or not
+    clip: bool = True  # whether they are CLIP's, not the likelihoods of a model without CLIP
     outline: str = ""  # of the kept tokens, to lie over each picture
     folder: str = ""  # below that of the gallery, where its files lie
 
@@ -37,7 +39,8 @@ class Batch:
     def of(cls, request: Request, cards: Sequence[Card], outline: str = "", folder: str = "") -> "Batch":
         found = (card.candidate.score for card in cards)
         scores = tuple(s for s in found if s is not None and isfinite(s))
-        return cls(request.prompt, request.seed, scores, outline, folder)
+        clip = all(card.candidate.scored_by == "CLIP" for card in cards)
+        return cls(request.prompt, request.seed, scores, clip, outline, folder)
 
     def share(self, score: float) -> float:
         """The part of CLIP's vote that a picture gets: a softmax over the batch."""
@@ -59,14 +62,13 @@ def empty(count: int = _FIRST) -> str:
 def drawing(update: Update, request: Request, outline: str = "") -> str:
     """Every candidate as far as it is drawn; plates keep their place while they fill."""
     stage = "ranking" if update.stage == "ranking" else "sampling"
-    rows = update.candidates[0].tokens.shape[0]
+    rows, crowd = update.candidates[0].tokens.shape[0], density(len(update.candidates))
     plates = "".join(
         f'<li class="card" data-index="{c.index}" style="--drawn:{_drawn(c):.4f}">'
-        f'<div class="plate">{_image(data_url(c.picture), request.prompt, c.index)}{outline}</div>'
+        f'<div class="plate">{_image(data_url(_seen(c.picture, crowd)), request.prompt, c.index)}{outline}</div>'
         f'<p class="caption">{_seed(request.seed, c.index)}</p></li>'
         for c in update.candidates
     )
-    crowd = density(len(update.candidates))
     return f'<ol class="gallery {crowd}" data-stage="{stage}" style="--rows:{rows}">{plates}</ol>'
 
 
@@ -79,7 +81,7 @@ def finished(
     archive: str,
     outline: str = "",
 ) -> str:
-    """The ranked gallery; what CLIP liked less is one click away. `link` is the recipe that draws it again."""
+    """The ranked gallery; what was liked less is one click away. `link` is the recipe that draws it again."""
     batch = Batch.of(request, (*shown, *rest), outline)
     return (
         f'<section class="drawn" data-link="{escape(link)}" data-home="{escape(home())}"'
@@ -109,7 +111,7 @@ def _card(card: Card, rank: int, batch: Batch) -> str:
         f'<a class="plate" href="{address}" target="_blank" aria-label="Picture {rank}, in full size">'
         f"{_image(address, batch.prompt, c.index)}{batch.outline}</a>"
         f'<p class="caption"><b class="rank">{rank}</b>{_score(c.score, batch)}'
-        f"{_seed(batch.seed, c.index, best)}</p>"
+        f"{_seed(batch.seed, c.index, _praise(batch) if best else '')}</p>"
         f'<div class="acts">{_act("star", f"Star picture {rank}", "aria-pressed=false")}'
         f'<a class="act save" href="{escape(card.download)}" download title="Download"'
         f' aria-label="Download picture {rank}">{icon("save")}</a>'
@@ -126,22 +128,28 @@ def _act(name: str, label: str, state: str = "") -> str:
     )
 
 
-def _seed(seed: int, index: int, best: bool = False) -> str:
-    praise = "<em>CLIP\u2019s choice</em>" if best else ""
+def _seed(seed: int, index: int, praise: str = "") -> str:
     return f'<span class="seed"><span><i>seed </i>{seed} · {index}</span>{praise}</span>'
+
+
+def _praise(batch: Batch) -> str:
+    return f"<em>{'CLIP’s choice' if batch.clip else 'The likeliest'}</em>"
 
 
 def _score(score: float | None, batch: Batch) -> str:
     if score is None or not isfinite(score):
         return ""
-    share = batch.share(score)
-    hint = (
-        f"CLIP's cosine similarity of sentence and picture: {score:.3f}. Among these pictures it would give this one"
-        f" {share:.0%} of its votes. Scores compare pictures of one prompt only."
-    )
+    hint, share = f"How likely the model itself finds this picture: {score:.3f} nats per token.", ""
+    if batch.clip:
+        hint = (
+            f"CLIP's cosine similarity of sentence and picture: {score:.3f}. Among these pictures it would give this"
+            f" one {batch.share(score):.0%} of its votes."
+        )
+        share = f'<span class="share">{batch.share(score):.0%}</span>'
     return (
-        f'<span class="score" title="{hint}" style="--height:{batch.height(score):.3f}"><span>{score:.3f}</span>'
-        f'<span class="bar"></span><span class="share">{share:.0%}</span></span>'
+        f'<span class="score" title="{hint} Scores compare pictures of one prompt only."'
+        f' style="--height:{batch.height(score):.3f}"><span>{score:.3f}</span>'
+        f'<span class="bar"></span>{share}</span>'
     )
 
 
@@ -164,11 +172,15 @@ def _toolbar(sheet: str, archive: str, ranked: bool, count: int) -> str:
 def _dropped(rest: Sequence[Card], batch: Batch, shown: int) -> str:
     if not rest:
         return ""
-    title = f"{len(rest)} more" + (" that CLIP ranked lower" if batch.scores else "")
+    title = f"{len(rest)} more" + (f" that {_judge(batch)} ranked lower" if batch.scores else "")
     return (
         f'<details class="dropped"><summary>{title}</summary>'
         f'<ol class="gallery" data-stage="done">{cards(rest, batch, shown + 1)}</ol></details>'
     )
+
+
+def _judge(batch: Batch) -> str:
+    return "CLIP" if batch.clip else "the model itself"
 
 
 def _best_of(drawn: Sequence[Card]) -> str:
@@ -188,6 +200,11 @@ def _best_of_first(count: int, drawn: Sequence[Card]) -> str:
         f'<li><img src="{escape(best.address)}" alt="" decoding="async">'
         f"<b>{count}</b><span>{best.candidate.score:.3f}</span></li>"
     )
+
+
+def _seen(picture: Image.Image, crowd: str) -> Image.Image:
+    """A picture no larger than it is shown: many of them travel to the browser several times."""
+    return picture.reduce(2) if crowd else picture
 
 
 def _drawn(candidate: Candidate) -> float:

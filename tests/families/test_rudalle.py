@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from dalle import models, torchfile
+from dalle import models, sampling, torchfile
 from dalle.contracts import Borders, Request, SamplingOptions
 from dalle.engine import Studio
 from dalle.errors import CheckpointError, ModelError
@@ -142,6 +142,17 @@ def test_greedy_tokens_are_those_of_the_authors(folder):
         assert tokens == wanted[f"{name}_greedy_tokens"][0].tolist(), name
         if f"{name}_step_logits" in wanted:
             torch.testing.assert_close(torch.stack(rows), wanted[f"{name}_step_logits"], **NEAR)
+
+
+@folders([folder for folder in DECODERS if "v3" in folder.name])  # theirs pairs v2's rows with the wrong tokens
+def test_the_perplexity_of_a_picture_is_that_of_the_authors(folder):
+    model, wanted = rudalle.load(folder, CPU).model, arrays(folder / "expected_generation.npz")
+    text = split(model, wanted["prompt_text_ids"][None])[0][0]
+    told, free = torch.zeros(1, model.config.image_len), torch.full((model.config.image_len,), -1)
+    drawn = [*sampling.draw(model, text, None, 0, [0], SamplingOptions(temperature=0), free, told)]
+    assert torch.cat(drawn).tolist() == wanted["noprompt_greedy_tokens"][0].tolist()
+    ours = (-told[0, 1:]).exp().mean().item()  # the first token is none that they count
+    assert ours == pytest.approx(wanted["noprompt_ppl"].item(), rel=1e-3)
 
 
 @folders(VQGANS)
