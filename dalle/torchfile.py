@@ -92,10 +92,15 @@ def read(path: Path, shells: Sequence[str] = ()) -> Any:
     return _read(path, tuple(shells), verify=True)
 
 
+def look(path: Path) -> Any:
+    """What `read` would return, checksums unread and any class a shell. Raises CheckpointError."""
+    return _read(path, ANY, verify=False)
+
+
 def peek(path: Path) -> Any:
-    """What `read` would return, checksums unread and any class a shell; None where it is no readable file."""
+    """What `look` would return; None where it is no readable file."""
     try:
-        return _read(path, ANY, verify=False)
+        return look(path)
     except (CheckpointError, OSError):
         return None
 

@@ -130,7 +130,7 @@ def _sorted(place: Path) -> dict[str, Path]:
     """The files of weights at a place by what they hold. Raises CheckpointError where two hold the same."""
     found: dict[str, Path] = {}
     for path in checkpoint.find(place, *checkpoint.TORCH_SUFFIXES):
-        kind = _kind(torchfile.peek(path))
+        kind = _kind(torchfile.look(path))
         if kind in found:
             raise CheckpointError(f"{found[kind].name} and {path.name} are both a {kind}: please keep one of them.")
         if kind:
