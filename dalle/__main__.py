@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dalle.errors import DalleError, SettingError
-from dalle.train import STAGES
+from dalle.train import JUDGE, STAGES
 
 if TYPE_CHECKING:
     import numpy as np
 
     from dalle.contracts import Request, SamplingOptions, Update
     from dalle.engine import Studio
+    from dalle.worlds import WorldConfig
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def generate(chosen: argparse.Namespace) -> None:
-    """Draw pictures of a prompt, keep the best by CLIP, write them and a grid of them."""
+    """Draw pictures of a prompt, keep the best, write them and a grid of them."""
     from dalle.engine import Studio
     from dalle.images import grid, metadata, save_png
 
@@ -94,19 +95,52 @@ def train(chosen: argparse.Namespace) -> None:
 
 
 def evaluate(chosen: argparse.Namespace) -> None:
-    """Measure a model on held-out captions of the training world."""
+    """Measure what a model draws of held-out captions of the training world."""
     from dalle.engine import Studio
-    from dalle.evaluate import evaluate as measure
+    from dalle.evaluate import evaluate as recall
     from dalle.evaluate import heldout_world
 
     studio = Studio.load(chosen.model, chosen.device)
     world = heldout_world(chosen.model, studio.bundle.images.size)
-    report = measure(studio, world, chosen.captions, chosen.samples, chosen.out)
+    if chosen.by == "judge":
+        return _examine(chosen, studio, world.config)
+    report = recall(studio, world, chosen.captions or 200, chosen.samples, chosen.out)
     if chosen.json:
         _print_json(asdict(report))
     else:
         print(report.table())
 
+
+def _examine(chosen: argparse.Namespace, studio: Studio, world: WorldConfig) -> None:
+    """By an independent judge; or, with --sweep, the same captions with one setting after the other."""
+    from dalle.judging import examine, judge_of
+    from dalle.judging.report import comparison, save
+
+    judge, captions = judge_of(chosen.model, studio.device), chosen.captions or 24
+    if chosen.sweep:
+        tried = {f"{chosen.sweep[0]} {value:g}": value for value in chosen.sweep[1]}
+        reports = {
+            name: examine(studio, judge, world, captions, chosen.samples, _swept(chosen, studio, value), panels=False)
+            for name, value in tried.items()
+        }
+        if chosen.json:
+            _print_json({name: asdict(report) for name, report in reports.items()})
+        else:
+            print(comparison(reports))
+        return
+    report = examine(studio, judge, world, captions, chosen.samples, out=chosen.out)
+    if chosen.out is not None:
+        save(report, chosen.out)
+    if chosen.json:
+        _print_json(asdict(report))
+    else:
+        print(report.table())
+
+
+def _swept(chosen: argparse.Namespace, studio: Studio, value: float) -> SamplingOptions:
+    name = chosen.sweep[0]
+    changed: dict[str, Any] = {name: int(value) if name == "top_k" else value}
+    return replace(studio.bundle.options, **changed)
 
 def reconstruct(chosen: argparse.Namespace) -> None:
     """Show a picture as a model's image tokenizer sees it: encoded to tokens and decoded again."""
@@ -130,10 +164,11 @@ def inspect(chosen: argparse.Namespace) -> None:
         _print_json(asdict(found))
         return
     print(" · ".join(filter(None, (found.title, found.family, found.version))))
+    width = max((len(name) for numbers in found.sizes.values() for name in numbers), default=0)
     for part, numbers in found.sizes.items():
         print(f"\n{part}")
         for name, value in numbers.items():
-            print(f"  {name:12}{_cell(value)}")
+            print(f"  {name:{width}}  {_cell(value)}")
     print()
     _print_table([asdict(file) for file in found.files])
     print("\nmissing: " + (", ".join(found.missing) or "nothing"))
@@ -294,6 +329,19 @@ def _counts(text: str) -> tuple[int, ...]:
     return tuple(map(_count, text.split(",")))
 
 
+def _sweep(text: str) -> tuple[str, list[float]]:
+    """A setting, and the values to try: "top-k=64,128"."""
+    name, _, values = text.partition("=")
+    name = name.replace("-", "_")
+    try:
+        tried = [float(value) for value in values.split(",")]
+    except ValueError:
+        tried = []
+    if name not in ("guidance", "temperature", "top_k", "top_p") or not tried:
+        raise argparse.ArgumentTypeError(f"{text!r} is no setting with values, such as guidance=1,2,4")
+    return name, tried
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m dalle", description="Pictures from sentences.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -327,7 +375,7 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
     _add_model(parser)
     parser.add_argument("--dtype", default="float32", help="of the weights: float32, bfloat16, float16")
     parser.add_argument("--samples", type=_count, default=16, help="pictures to draw (16)")
-    parser.add_argument("--keep", type=_count, help="pictures to keep, the best by CLIP (8)")
+    parser.add_argument("--keep", type=_count, help="pictures to keep, those of the best scores (8)")
     parser.add_argument("--seed", type=_whole, default=1, help="the same seed draws the same pictures (1)")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the pictures (out)")
     parser.add_argument("--prime", type=Path, help="a picture to complete; without borders its top half is kept")
@@ -349,7 +397,7 @@ def _add_world(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("stage", choices=(*STAGES, "all"))
+    parser.add_argument("stage", choices=(*STAGES, JUDGE, "all"))
     parser.add_argument("--out", type=Path, required=True, help="the model's directory; it then serves as --model")
     parser.add_argument("--data", default="world", help="world, or a folder of pictures with captions (world)")
     parser.add_argument("--recipe", default="small", help="sizes and lengths of the stages (small)")
@@ -358,9 +406,11 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     _add_model(parser)
-    parser.add_argument("--captions", type=_count, default=200, help="held-out captions to draw (200)")
+    parser.add_argument("--by", choices=("judge", "clip"), default="judge", help="who says what is right (judge)")
+    parser.add_argument("--captions", type=_count, help="held-out captions: for each kind (24), for clip in all (200)")
     parser.add_argument("--samples", type=_count, default=16, help="pictures drawn for each (16)")
-    parser.add_argument("--out", type=Path, help="folder for the figures, a contact sheet and the best-of-k curve")
+    parser.add_argument("--sweep", type=_sweep, help="try a setting on the same captions: guidance=1,2,4 (judge only)")
+    parser.add_argument("--out", type=Path, help="folder for the figures, contact sheets and the best-of-k curve")
     parser.add_argument("--json", action="store_true", help="for machines")
 
 

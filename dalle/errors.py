@@ -9,6 +9,7 @@
     ├── ModelError            what a model is made of
     │   ├── UnknownModelError no model of that name or at that place
     │   ├── CheckpointError   a file that is damaged, incomplete, or not what it claims to be
+    │   │   └── HalfError     a sound half of a net whose other half is not there
     │   ├── DownloadError     a file that should come from the Hub and does not
     │   └── UploadError       a model that should go to the Hub and does not
     ├── DataError             training data that cannot be read
@@ -51,6 +52,14 @@ class UnknownModelError(ModelError):
 
 class CheckpointError(ModelError):
     """A file is damaged, incomplete, or not what it claims to be."""
+
+
+class HalfError(CheckpointError):
+    """A file holds a sound half of a net, and the other one, `missing`, is not there."""
+
+    def __init__(self, message: str, missing: str):
+        super().__init__(message)
+        self.missing = missing
 
 
 class DownloadError(ModelError):

@@ -5,6 +5,7 @@ So a model of any size costs what is copied of it, and no more: `release` lets g
 
 import mmap
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -46,6 +47,16 @@ def cast(tensor: Tensor, dtype: torch.dtype, device: torch.device | None = None)
     if moved is not tensor:
         release(tensor)
     return moved
+
+
+def join(tensors: Sequence[Tensor], dtype: torch.dtype, device: torch.device | None = None) -> Tensor:
+    """Tensors one above the other, in another type or place; the parts of a file that were copied are let go."""
+    shape = (sum(map(len, tensors)), *tensors[0].shape[1:])
+    joined = torch.empty(shape, dtype=dtype, device=device or tensors[0].device)
+    for tensor, room in zip(tensors, joined.split([len(tensor) for tensor in tensors]), strict=True):
+        room.copy_(tensor)
+        release(tensor)
+    return joined
 
 
 def release(tensor: Tensor) -> None:

@@ -4,6 +4,7 @@ import tomllib
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ import torch
 from dalle import checkpoint, config, flaxfile, hub, torchfile
 from dalle.checkpoint import TORCH_SUFFIXES, Contents
 from dalle.contracts import Bundle, ImageTokenizer, SamplingOptions
-from dalle.errors import CheckpointError, DownloadError, ModelError, SettingError, UnknownModelError
+from dalle.errors import CheckpointError, DownloadError, HalfError, ModelError, SettingError, UnknownModelError
 from dalle.families import Family, Parts, families, native
 from dalle.hub import Source
 
@@ -97,9 +98,15 @@ def convert(name: str, out: Path, dtype: torch.dtype = torch.float32) -> tuple[s
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SettingError(f"'{out.name}' is there already. Choose an empty folder, or one that is yet to be made.")
     parts = family_of(place).load(place, torch.device("cpu"), dtype)
-    out.mkdir(parents=True, exist_ok=True)
-    native.save(parts, place, out, dtype)
-    written = family_of(out).load(out, torch.device("meta"))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=out.parent, prefix=".converting-") as beside:  # a whole model in `out`, or none
+        made = Path(beside) / out.name
+        made.mkdir()
+        native.save(parts, place, made, dtype)
+        written = native.load(made, torch.device("meta"))
+        if out.exists():
+            out.rmdir()
+        made.rename(out)
     return tuple(part for part in _missing(written) if part not in _missing(parts))
 
 
@@ -119,16 +126,23 @@ def inspect(name: str) -> Inspection:
     """What a registered model, a file or a folder holds, without loading weights. Raises ModelError."""
     place = find(name)
     family = family_of(place)
-    parts = family.load(place, torch.device("meta"))
+    name_of_family = family.__name__.rpartition(".")[2]
+    try:
+        parts = family.load(place, torch.device("meta"))
+    except HalfError as error:
+        files = checkpoint.find(place, *TORCH_SUFFIXES)
+        held = tuple(checkpoint.contents(file) for file in files)
+        return Inspection(name_of_family, "", f"without the {error.missing}", {}, held, (error.missing,))
     text = {} if parts.text is None else {"length": parts.text.length, "guidance": parts.text.null is not None}
     images = {} if parts.images is None else {"grid": parts.images.grid, "codes": parts.images.vocab}
     sizes = {
         "text tokenizer": text,
         "transformer": _config(parts.model),
         "image tokenizer": images | _config(parts.images),
+        CLIP: _config(getattr(parts.ranker, "model", None)),
     }
     return Inspection(
-        family=family.__name__.rpartition(".")[2],
+        family=name_of_family,
         title=parts.title,
         version=parts.version,
         sizes={part: numbers for part, numbers in sizes.items() if numbers},
@@ -143,7 +157,15 @@ def _config(part: Any) -> dict[str, Any]:
     if not is_dataclass(config) or isinstance(config, type):
         return {}
     usual = {field.name: field.default for field in fields(config)}
-    return {name: value for name, value in asdict(config).items() if value != usual[name]}
+    return _flat({name: value for name, value in asdict(config).items() if value != usual[name]})
+
+
+def _flat(numbers: dict[str, Any]) -> dict[str, Any]:
+    """The sizes of a part within a net stand behind its name: "decoder depth"."""
+    flat: dict[str, Any] = {}
+    for name, value in numbers.items():
+        flat |= {f"{name} {inner}": v for inner, v in value.items()} if isinstance(value, dict) else {name: value}
+    return flat
 
 
 def _missing(parts: Parts) -> tuple[str, ...]:

@@ -107,6 +107,21 @@ def test_what_the_layout_cannot_hold_is_named(tiny: Path, tmp_path: Path, monkey
             native.save(replace(parts, **{part: stranger}), tiny, tmp_path, torch.float32)
 
 
+def test_a_conversion_that_fails_leaves_nothing(tiny: Path, tmp_path: Path, monkeypatch):
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(native, "_write_text", fail)
+    (tmp_path / "empty").mkdir()
+    for out in ("new", "empty", "deep/new"):
+        with pytest.raises(OSError, match="disk full"):
+            models.convert(str(tiny), tmp_path / out)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["deep", "empty"]
+    monkeypatch.undo()
+    models.convert(str(tiny), tmp_path / "empty")
+    assert models.load(str(tmp_path / "empty"), CPU).name == "empty"
+
+
 def test_a_folder_with_files_is_left_alone(tiny: Path, tmp_path: Path):
     (tmp_path / "there").write_text("mine")
     with pytest.raises(SettingError, match="Choose an empty folder"):

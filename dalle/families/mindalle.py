@@ -87,12 +87,13 @@ class Stage2:
 
 
 def detect(place: Path) -> bool:
-    """Whether weights of a stage 2 are here."""
-    return any(_is_stage2(torchfile.peek(file)) for file in checkpoint.find(place, *checkpoint.TORCH_SUFFIXES))
+    """Whether weights of a stage 2 are here, or those of a stage 1 alone."""
+    contents = [torchfile.peek(file) for file in checkpoint.find(place, *checkpoint.TORCH_SUFFIXES)]
+    return any(map(_is_stage2, contents)) or (bool(contents) and all(map(_is_stage1, contents)))
 
 
 def load(place: Path, device: torch.device, dtype: torch.dtype = torch.float32) -> Parts:
-    """The parts that are there: stage 2 always, stage 1 and the tokenizer where their files are."""
+    """The parts that are there."""
     sections, files = _read_config(place)
     model = images = None
     for file in checkpoint.find(place, *checkpoint.TORCH_SUFFIXES):
@@ -104,7 +105,7 @@ def load(place: Path, device: torch.device, dtype: torch.dtype = torch.float32) 
         else:
             images = _stage1(config.from_json(Stage1, sections["stage1"], "stage1"), tensors, file.name, device)
     if model is None:
-        raise CheckpointError(f"'{place.name}' lacks the transformer.")
+        return Parts(images=images, title="minDALL-E", files=tuple(files), version="stage 1 alone")
     if images is not None and (images.vocab, images.grid) != (model.config.image_vocab, model.config.grid):
         raise CheckpointError("Stage 1 is not the one that stage 2 was trained with.")
     text, more = _text(place, model.config)
@@ -112,9 +113,17 @@ def load(place: Path, device: torch.device, dtype: torch.dtype = torch.float32) 
     return Parts(text, model, images, None, "minDALL-E", OPTIONS, (*files, *more), version)
 
 
+def _is_stage1(content: Any) -> bool:
+    return _has(content, "quantize.embedding.weight", "encoder.conv_in.weight", "quant_conv.weight")
+
+
 def _is_stage2(content: Any) -> bool:
+    return _has(content, "tok_emb_img.weight", "blocks.0.attn.query.weight")
+
+
+def _has(content: Any, *names: str) -> bool:
     tensors = content.get("state_dict") if isinstance(content, dict) else None
-    return isinstance(tensors, dict) and {"tok_emb_img.weight", "blocks.0.attn.query.weight"} <= tensors.keys()
+    return isinstance(tensors, dict) and tensors.keys() >= set(names)
 
 
 def _read_config(place: Path) -> tuple[dict[str, Any], list[Path]]:
@@ -172,7 +181,7 @@ def _stage2(
         heads=sizes.n_heads,
         mlp="quick_gelu" if sizes.gelu_use_approx else "gelu",
     )
-    folded = _fold(dict(tensors), net, sizes, where, dtype)
+    folded = _fold(dict(tensors), net, sizes, where, device, dtype)
     return checkpoint.build(lambda: Transformer(net), folded, where, device, dtype)
 
 
@@ -184,7 +193,12 @@ def _classes(stated: Stage2, tensors: Mapping[str, Tensor]) -> int | None:
 
 
 def _fold(
-    tensors: dict[str, Tensor], net: TransformerConfig, sizes: Stage2Sizes, where: str, dtype: torch.dtype
+    tensors: dict[str, Tensor],
+    net: TransformerConfig,
+    sizes: Stage2Sizes,
+    where: str,
+    device: torch.device,
+    dtype: torch.dtype,
 ) -> dict[str, Tensor]:
     """Stage 2 with the names of our net: two tables of positions become one, as do queries, keys and values.
 
@@ -196,7 +210,7 @@ def _fold(
         """A tensor of that shape; zeros where the model was made without it."""
         if not there:
             return torch.zeros(shape, dtype=dtype)
-        return mapped.cast(checkpoint.take(tensors, name, shape, where), dtype)
+        return checkpoint.take(tensors, name, shape, where)
 
     if net.text_len == 1:
         one = "sos" in tensors
@@ -208,7 +222,7 @@ def _fold(
     folded = {
         "text_embedding.weight": text,
         "image_embedding.weight": take("tok_emb_img.weight", net.image_vocab, width),
-        "position": torch.cat([positions, take("pos_emb_img.weight", net.image_len, width)]),
+        "position": mapped.join([positions, take("pos_emb_img.weight", net.image_len, width)], dtype, device),
         "norm.weight": take("ln_f.weight", width),
         "norm.bias": take("ln_f.bias", width),
         "text_head.weight": take("head_txt.weight", net.text_vocab, width, there=sentences and sizes.use_head_txt),
@@ -221,10 +235,10 @@ def _fold(
         for norm, name in (("attention_norm", "ln1"), ("mlp_norm", "ln2")):
             folded |= {f"{ours}{norm}.{kind}": take(f"{theirs}{name}.{kind}", width) for kind in ("weight", "bias")}
         parts = [f"{theirs}attn.{part}" for part in ("query", "key", "value")]
-        folded[f"{ours}attention.qkv.weight"] = torch.cat([take(f"{part}.weight", width, width) for part in parts])
-        folded[f"{ours}attention.qkv.bias"] = torch.cat(
-            [take(f"{part}.bias", width, there=sizes.attn_bias) for part in parts]
-        )
+        weights = [take(f"{part}.weight", width, width) for part in parts]
+        biases = [take(f"{part}.bias", width, there=sizes.attn_bias) for part in parts]
+        folded |= {f"{ours}attention.qkv.weight": mapped.join(weights, dtype, device)}
+        folded |= {f"{ours}attention.qkv.bias": mapped.join(biases, dtype, device)}
         for name, part, n_out, n_in, bias in (
             ("attention.out", "attn.proj", width, width, sizes.attn_bias),
             ("mlp.up", "mlp.0", hidden, width, sizes.mlp_bias),

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dalle import checkpoint, torchfile
-from dalle.errors import CheckpointError
+from dalle.errors import CheckpointError, HalfError
 from dalle.families import Parts
 from dalle.nn.dvae import DVAE, DVAEConfig
 
@@ -39,7 +39,7 @@ def load(place: Path, device: torch.device, dtype: torch.dtype = torch.float32) 
         halves[half] = tensors
     for half in ("encoder", "decoder"):
         if half not in halves:
-            raise CheckpointError(f"The {half} is missing: put {half}.pkl and the other half into one folder.")
+            raise HalfError(f"The {half} is missing: put {half}.pkl and the other half into one folder.", half)
     images = build(halves["encoder"], halves["decoder"], " with ".join(file.name for file in files), device)
     return Parts(images=images, title="OpenAI dVAE", files=tuple(files))
 

@@ -291,12 +291,28 @@ def test_what_a_file_holds_is_told(place):
     assert told.missing == ("CLIP",)
 
 
-def test_the_clip_beside_a_model_ranks(place):
-    for name in JUDGES[:1]:
-        shutil.copyfile(GOLDEN / f"{name}.pt", place / "clip.pt")
-        ranker = dalle_pytorch.load(place, CPU).ranker
-        scores = ranker.score('!"#$', torch.rand(3, 3, 8, 8))  # few of its pieces are known to this CLIP
-        assert scores.shape == (3,) and scores.abs().max() <= 1 + 1e-5
+def place_clip(place: Path, rows: int = 330) -> None:
+    """The golden CLIP beside a model, with a table for so many pieces."""
+    weights = torchfile.read(GOLDEN / f"{JUDGES[0]}.pt")
+    table = weights["text_emb.weight"]
+    weights["text_emb.weight"] = table.repeat(-(-rows // len(table)), 1)[:rows]
+    torch.save({name: tensor.clone() for name, tensor in weights.items()}, place / "clip.pt")
+
+
+def test_the_clip_beside_a_model_ranks_and_is_converted_with_it(place, tmp_path):
+    place_clip(place)
+    pictures = torch.rand(3, 3, 8, 8)
+    scores = dalle_pytorch.load(place, CPU).ranker.score("a blue bird", pictures)
+    assert scores.shape == (3,) and scores.abs().max() <= 1 + 1e-5
+    assert models.inspect(str(place)).sizes["CLIP"]["text depth"] > 0
+    assert models.convert(str(place), tmp_path / "ours") == ()
+    torch.testing.assert_close(models.load(str(tmp_path / "ours"), CPU).ranker.score("a blue bird", pictures), scores)
+
+
+def test_a_clip_of_another_tokenizer_is_refused(place):
+    place_clip(place, rows=20)
+    with pytest.raises(CheckpointError, match=r"clip\.pt was trained with another text tokenizer than dalle\.pt"):
+        dalle_pytorch.load(place, CPU)
 
 
 def test_a_neighborhood_depends_on_the_release(content):

@@ -163,6 +163,13 @@ def test_inspection(place):
     assert {file.types for file in found.files} == {("float16",), ("float32",), ()}
 
 
+def test_stage_1_alone_is_an_image_tokenizer(place):
+    (place / "stage2_last.ckpt").unlink()
+    found = models.inspect(str(place))
+    assert (found.version, found.missing) == ("stage 1 alone", ("transformer", "text tokenizer", "CLIP"))
+    assert models.load_images(str(place), CPU).grid == (4, 4)
+
+
 def test_missing_parts_are_named(place):
     shutil.rmtree(place / "tokenizer")
     (place / "stage1_last.ckpt").unlink()

@@ -53,6 +53,8 @@ def test_a_missing_half_is_named(name, tmp_path):
     assert openai_dvae.detect(place)
     with pytest.raises(CheckpointError, match="decoder is missing"):
         openai_dvae.load(place, CPU)
+    found = models.inspect(str(place / "encoder.pkl"))
+    assert (found.family, found.missing) == ("openai_dvae", ("decoder",)) and found.files[0].parameters > 1000
 
 
 def test_halves_that_do_not_belong_together(tmp_path):

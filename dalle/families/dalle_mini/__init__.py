@@ -20,7 +20,7 @@ import torch
 
 from dalle import checkpoint, flaxfile, torchfile
 from dalle.contracts import SamplingOptions
-from dalle.errors import CheckpointError
+from dalle.errors import CheckpointError, HalfError
 from dalle.families import Parts
 from dalle.families.dalle_mini import settings
 from dalle.families.dalle_mini.captions import CaptionTokenizer, Normalizer, read_bpe
@@ -109,7 +109,7 @@ def _halves(files: dict[str, Path]) -> tuple[Half, Half] | None:
         if half in files:
             halves.append(Half(checkpoint.named(torchfile.read(files[half]), files[half].name), files[half].name))
         elif other in files:
-            raise CheckpointError(f"{files[other].name} holds the {other} alone. The {half} belongs beside it.")
+            raise HalfError(f"{files[other].name} holds the {other} alone. The {half} belongs beside it.", half)
     return (halves[0], halves[1]) if halves else None
 
 

@@ -64,14 +64,19 @@ class Half:
 
     def take(self, name: str, shape: tuple[int, ...], place: Place) -> Tensor:
         """A copy at a place. Raises CheckpointError where the tensor is missing or has another shape."""
+        return mapped.join([self._checked(name, shape)], place.dtype, place.device)
+
+    def join(self, names: list[str], shape: tuple[int, int], place: Place) -> Tensor:
+        """Matrices of one shape, one above the other, likewise."""
+        return mapped.join([self._checked(name, shape) for name in names], place.dtype, place.device)
+
+    def _checked(self, name: str, shape: tuple[int, ...]) -> Tensor:
         tensor = self._find(name)
         if tensor.shape != shape or not tensor.is_floating_point():
             found = f"{tuple(tensor.shape)} of {tensor.dtype}".replace("torch.", "")
             raise CheckpointError(f"{self.where}: {self._key(name)} is {found}; the model needs {shape} of floats.")
         self._taken.add(self._key(name))
-        copied = torch.empty(shape, device=place.device, dtype=place.dtype).copy_(tensor)
-        mapped.release(tensor)
-        return copied
+        return tensor
 
     def close(self) -> None:
         """Raises CheckpointError where a tensor was not taken."""
@@ -196,7 +201,7 @@ def fold(encoder: Half, decoder: Half, net: Seq2SeqConfig, start: int, place: Pl
         tensors |= _norm(decoder, f"{theirs}.encoder_attn_layer_norm", f"{ours}.cross_post_norm", width, place)
         for part, names in (("q", ["q"]), ("kv", ["k", "v"]), ("out", ["out"])):
             projections = [f"{theirs}.encoder_attn.{name}_proj.weight" for name in names]
-            tensors[f"{ours}.cross.{part}.weight"] = _join(decoder, projections, (width, width), place)
+            tensors[f"{ours}.cross.{part}.weight"] = decoder.join(projections, (width, width), place)
     encoder.close()
     decoder.close()
     return tensors
@@ -209,19 +214,14 @@ def _layer(half: Half, index: int, ours: str, width: int, hidden: int, place: Pl
     values_and_gates = [f"{theirs}.glu.fc1.weight", f"{theirs}.glu.fc0.weight"]
     return {
         **_norm(half, f"{theirs}.pre_self_attn_layer_norm", f"{ours}.attention_norm", width, place, scaled=False),
-        f"{ours}.attention.qkv.weight": _join(half, projections, square, place),
+        f"{ours}.attention.qkv.weight": half.join(projections, square, place),
         f"{ours}.attention.out.weight": half.take(f"{theirs}.self_attn.out_proj.weight", square, place),
         **_norm(half, f"{theirs}.self_attn_layer_norm", f"{ours}.attention_post_norm", width, place),
         **_norm(half, f"{theirs}.glu.ln0", f"{ours}.mlp.norm", width, place, scaled=False),
-        f"{ours}.mlp.up.weight": _join(half, values_and_gates, (hidden, width), place),
+        f"{ours}.mlp.up.weight": half.join(values_and_gates, (hidden, width), place),
         **_norm(half, f"{theirs}.glu.ln1", f"{ours}.mlp.hidden_norm", hidden, place, scaled=False),
         f"{ours}.mlp.down.weight": half.take(f"{theirs}.glu.fc2.weight", (width, hidden), place),
     }
-
-
-def _join(half: Half, names: list[str], shape: tuple[int, int], place: Place) -> Tensor:
-    """Matrices of one shape, one above the other."""
-    return torch.cat([half.take(name, shape, place) for name in names])
 
 
 def _norm(half: Half, theirs: str, ours: str, size: int, place: Place, scaled: bool = True) -> dict[str, Tensor]:

@@ -25,7 +25,7 @@ KEPT_SHARE = 0.9  # the `top_k` of the authors' own program, a share of the voca
 
 
 def detect(place: Path) -> bool:
-    return bool(_sorted(place))
+    return any(_kind(torchfile.peek(file)) for file in checkpoint.find(place, *checkpoint.TORCH_SUFFIXES))
 
 
 def load(place: Path, device: torch.device, dtype: torch.dtype = torch.float32) -> Parts:
@@ -60,6 +60,8 @@ def load(place: Path, device: torch.device, dtype: torch.dtype = torch.float32) 
     model = checkpoint.build(lambda: Transformer(config), folded.tensors, path.name, device, dtype)
     read = captions.find(path.parent, folded.pieces)
     pieces, beside = read or (None, ())
+    if judge and pieces and pieces.size > judge.config.text_vocab:
+        raise CheckpointError(f"{found['CLIP'][0].name} was trained with another text tokenizer than {path.name}.")
     return Parts(
         text=captions.Captions(pieces, config) if pieces else None,
         model=model,
@@ -73,10 +75,10 @@ def load(place: Path, device: torch.device, dtype: torch.dtype = torch.float32) 
 
 
 def _sorted(place: Path) -> dict[str, list[Path]]:
-    """The files at a place by what they hold."""
+    """The files at a place by what they hold. Raises CheckpointError for a damaged one."""
     found = defaultdict(list)
     for path in checkpoint.find(place, *checkpoint.TORCH_SUFFIXES):
-        if kind := _kind(torchfile.peek(path)):
+        if kind := _kind(torchfile.look(path)):
             found[kind].append(path)
     return dict(found)
 

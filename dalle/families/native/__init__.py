@@ -13,9 +13,10 @@ import torch
 from torch import nn
 
 from dalle import checkpoint, config
-from dalle.contracts import SamplingOptions, TextTokenizer
+from dalle.contracts import Ranker, SamplingOptions, TextTokenizer
 from dalle.errors import CheckpointError, ModelError
 from dalle.families import Parts
+from dalle.nn.contrastive import Contrastive, ContrastiveConfig
 from dalle.nn.dvae import DVAE, DVAEConfig
 from dalle.nn.seq2seq import Seq2Seq, Seq2SeqConfig
 from dalle.nn.strided_vae import StridedVAE, StridedVAEConfig
@@ -39,6 +40,7 @@ IMAGES: dict[str, tuple[Any, Any]] = {
     "strided_vae": (StridedVAE, StridedVAEConfig),
     "vqgan": (VQGAN, VQGANConfig),
 }
+RANKERS: dict[str, tuple[Any, Any]] = {"contrastive": (Contrastive, ContrastiveConfig)}
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Card:
     text: str | None = "bpe"  # our own tokenizer, or one of `readers.READERS`
     model: str | None = "transformer"  # one of `MODELS`
     images: str | None = "dvae"  # one of `IMAGES`
+    ranker: str | None = None  # one of `RANKERS`; our own CLIP is told by its files
 
 
 def detect(place: Path) -> bool:
@@ -70,10 +73,8 @@ def load(place: Path, device: torch.device, dtype: torch.dtype = torch.float32) 
         raise CheckpointError(f"The {name} is not the one that the transformer was trained with.")
     if card.model is not None:
         model = _net(MODELS, card.model, place, device, dtype)
-    ranker = ClipRanker.load(place, text) if text is not None and (place / CONFIG).is_file() else None
-    if ranker is not None:
-        ranker.model.to(device)
-    nets = [name for name in (card.images, card.model) if name is not None]
+    ranker = None if text is None else _ranker(card, place, text, device)
+    nets = [name for name in (card.images, card.model, card.ranker) if name is not None]
     weights = [file for name in nets for file in checkpoint.shards(place, name)]
     files = (*(place / f"{name}.json" for name in nets), *more, *weights)
     return Parts(text, model, images, ranker, card.title, card.options, files)
@@ -82,17 +83,19 @@ def load(place: Path, device: torch.device, dtype: torch.dtype = torch.float32) 
 def save(parts: Parts, source: Path, place: Path, dtype: torch.dtype) -> None:
     """Write the parts of a model of any family, which came from `source`, to an empty folder; `load` reads them.
 
-    The transformer's weights are stored as `dtype`, the image tokenizer's as they are. Only our own CLIP can be
-    written. Raises ModelError for a part that this layout cannot hold.
+    The transformer's weights are stored as `dtype`, the image tokenizer's as they are. A CLIP of any other library
+    than ours is left out. Raises ModelError for a part that this layout cannot hold.
     """
     model = _write(parts.model, MODELS, place, dtype)
     images = _write(parts.images, IMAGES, place, torch.float32)
     text = None if parts.text is None or model is None else _write_text(parts.text, parts.files, place)
+    judge = getattr(parts.ranker, "model", None)
+    ranker = _write(judge, RANKERS, place, torch.float32) if isinstance(judge, Contrastive) and text else None
     if text == "bpe" and parts.ranker is not None:
         for name in (CONFIG, WEIGHTS):
             shutil.copyfile(source / name, place / name)
     length = 0 if parts.text is None else parts.text.length
-    config.save(Card(parts.title, length, parts.options, text, model, images), place / CARD)
+    config.save(Card(parts.title, length, parts.options, text, model, images, ranker), place / CARD)
 
 
 def files(place: Path) -> list[str]:
@@ -110,6 +113,18 @@ def read_dvae(place: Path, device: torch.device = CPU) -> DVAE:
 def _net(kinds: dict[str, Any], name: str, place: Path, device: torch.device, dtype: torch.dtype) -> Any:
     sizes = _sizes(kinds, name, place)
     return _read(lambda: kinds[name][0](sizes), place, name, device, dtype)
+
+
+def _ranker(card: Card, place: Path, text: TextTokenizer, device: torch.device) -> Ranker | None:
+    if card.ranker is not None:
+        from dalle.families.native import readers
+
+        return readers.judge(_net(RANKERS, card.ranker, place, device, torch.float32), text)
+    if not (place / CONFIG).is_file():
+        return None
+    own = ClipRanker.load(place, text)
+    own.model.to(device)
+    return own
 
 
 def _sizes(kinds: dict[str, Any], name: str, place: Path) -> Any:

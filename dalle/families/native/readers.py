@@ -10,7 +10,9 @@ from dalle.errors import CheckpointError, ModelError
 from dalle.families.dalle_mini import WORDS
 from dalle.families.dalle_mini.captions import CaptionTokenizer, Normalizer, read_bpe
 from dalle.families.dalle_pytorch.captions import Captions, ClipPieces, find
+from dalle.families.dalle_pytorch.ranker import PairRanker
 from dalle.families.mindalle import CharBpe, ClassNumbers
+from dalle.nn.contrastive import Contrastive
 from dalle.yttm import Yttm, YttmTokenizer
 
 FOLDER = "text"
@@ -87,6 +89,13 @@ def write(text: TextTokenizer, files: tuple[Path, ...], place: Path) -> str:
             (place / FOLDER).mkdir(exist_ok=True)
             shutil.copyfile(file, place / FOLDER / file.name)
     return name
+
+
+def judge(model: Contrastive, text: TextTokenizer) -> PairRanker:
+    """The ranker of a net that reads the same pieces as the transformer. Raises CheckpointError."""
+    if not isinstance(text, Captions) or text.pieces.size > model.config.text_vocab:
+        raise CheckpointError("The text tokenizer is not the one that the CLIP was trained with.")
+    return PairRanker(model, text.pieces)
 
 
 def _one(folder: Path, pattern: str) -> Path:
