@@ -18,13 +18,11 @@
     if (left) setMode(board, "corner");
     board.style.setProperty("--top", top);
     board.style.setProperty("--left", left);
-    dalle.tellKept();
+    tell();
   };
 
-  // What is kept, in words.
-  dalle.tellKept = () => {
+  const tell = () => {
     const board = canvas();
-    if (!board) return;
     const [top, left] = ["--top", "--left"].map((name) => board.style.getPropertyValue(name));
     const columns = board.dataset.mode === "corner" ? `, ${left} of ${board.dataset.columns} columns` : "";
     const handle = board.querySelector(".handle");
@@ -173,10 +171,19 @@
     if (button?.dataset.mode) chooseMode(canvas(), button.dataset.mode);
   });
 
+  const panel = () => document.querySelector("#priming");
+  const open = () => panel().querySelector(":scope > button:not(.open)")?.click();
+
   dalle.openPriming = () => {
-    const panel = document.querySelector("#priming"), fold = panel.querySelector(":scope > button");
-    if (!fold.classList.contains("open")) fold.click();
-    panel.scrollIntoView({ block: "nearest", behavior: dalle.calm() ? "auto" : "smooth" });
+    open();
+    panel().scrollIntoView({ block: "nearest", behavior: dalle.calm() ? "auto" : "smooth" });
+  };
+
+  // The canvas was written anew, perhaps by a link: whoever draws is to see what is kept.
+  dalle.canvasWritten = () => {
+    if (!canvas()) return;
+    tell();
+    open();
   };
 
   // A picture that is pasted anywhere, or dropped on the panel, goes where a chosen file goes.

@@ -282,5 +282,5 @@ def _unknown(tokens: np.ndarray) -> str:
 
 _ON_LOAD = """
 element.addEventListener('crop', (event) => trigger('crop', event.detail));
-watch('value', () => dalle.tellKept());
+watch('value', () => dalle.canvasWritten());
 """
