@@ -31,14 +31,13 @@
     dialog.addEventListener("keydown", (event) => {
       if (event.key === "ArrowLeft") go(-1)();
       if (event.key === "ArrowRight") go(1)();
-      if (event.key === "Escape") event.stopPropagation();
     });
     dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
     dialog.addEventListener("close", () => {
       dialog.remove();
       (card.isConnected ? card.querySelector("a.plate") : link).focus();
     });
-    document.querySelector(".gradio-container").append(dialog);
+    document.querySelector(".gradio-container .contain").append(dialog);
     show(card);
     dialog.showModal();
   };

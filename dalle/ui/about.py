@@ -92,6 +92,6 @@ def _for_programs(bundle: Bundle) -> str:
         else "With <code>pip install 'gradio[mcp]'</code> the page also serves MCP, for assistants."
     )
     return (
-        f"<h3>For programs</h3><pre><code>{code}</code></pre>"
+        f'<h3>For programs</h3><pre tabindex="0" aria-label="Python" role="region"><code>{code}</code></pre>'
         f'<p class="note">The same seed and settings give the same files. {mcp}</p>'
     )

@@ -41,6 +41,9 @@ def test_axe_finds_nothing_serious(browser: Browser, stripes, scheme: str, size:
         expect(page.locator(".stars button")).to_be_visible()
         page.locator(".picker summary").click()
         assert faults(page) == []
+        page.keyboard.press("Escape")
+        page.locator("a.plate").first.click()
+        assert faults(page) == []
 
 
 def _tab_to(page: Page, selector: str, most: int = 80) -> None:
