@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from dalle.contracts import SamplingOptions
 from dalle.nn.dvae import DVAEConfig
 from dalle.train.clip import ClipRecipe
+from dalle.train.judge import JudgeRecipe
 from dalle.train.polish import PolishRecipe
 from dalle.train.tokenizer import TokenizerRecipe
 from dalle.train.transformer import TransformerRecipe
@@ -25,6 +26,7 @@ class Recipe:
     polish: PolishRecipe = field(default_factory=PolishRecipe)
     transformer: TransformerRecipe = field(default_factory=TransformerRecipe)
     clip: ClipRecipe = field(default_factory=ClipRecipe)
+    judge: JudgeRecipe = field(default_factory=JudgeRecipe)
     options: SamplingOptions = field(default_factory=SamplingOptions)  # that the model is shipped with
 
 
@@ -63,6 +65,7 @@ SMALL = Recipe(
     transformer=TransformerRecipe(width=192, depth=6, heads=3, steps=3000),
     polish=PolishRecipe(steps=1200),
     clip=ClipRecipe(batch=64, steps=1300),
+    judge=JudgeRecipe(decoded=4, steps=2000),
     options=SamplingOptions(guidance=2.0, temperature=1.0, top_k=128),
 )
 
@@ -89,6 +92,7 @@ TINY = Recipe(
     clip=ClipRecipe(
         image_size=32, width=64, layers=1, text_width=64, text_layers=1, embed_dim=16, context=24, steps=4, batch=16
     ),
+    judge=JudgeRecipe(size=32, width=24, layers=1, heads=2, words=32, steps=4, batch=8, precision="fp32"),
 )
 
 RECIPES = {"small": SMALL, "tiny": TINY}

@@ -5,13 +5,15 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from dalle import config
+from dalle import config, lexicon
 from dalle.errors import TrainingError
 from dalle.families.native import CARD, Card, read_dvae
+from dalle.judge import answers
 from dalle.nn.dvae import DVAE
 from dalle.text import BpeTokenizer
 from dalle.train.clip import train_clip
 from dalle.train.corpus import Corpus, Source
+from dalle.train.judge import Lesson, lesson, train_judge
 from dalle.train.polish import polish
 from dalle.train.recipes import Recipe
 from dalle.train.tokenizer import tokenize, train_tokenizer
@@ -37,6 +39,7 @@ class Workshop:
             "text": self._text,
             "transformer": self._transformer,
             "clip": self._clip,
+            "judge": self._judge,
         }[stage]()
 
     @cached_property
@@ -76,9 +79,10 @@ class Workshop:
 
     def _text(self) -> bool:
         if not (self.out / "tokenizer.json").exists():
-            captions = (caption for captions in self.corpus.captions for caption in captions)
+            captions = [caption for captions in self.corpus.captions for caption in captions]
             text = BpeTokenizer.train(captions, self.recipe.text_vocab, self.recipe.text_len)
             text.save(self.out / "tokenizer.json")
+            config.save(lexicon.count_words(captions), self.out / lexicon.FILE)
         card = Card(self.recipe.title, self.recipe.text_len, self.recipe.options)
         config.save(card, self.out / CARD)
         return True
@@ -94,6 +98,33 @@ class Workshop:
             return True
         recipe = self.recipe.clip
         return train_clip(recipe, self._words(), self.corpus, self.heldout, self.out, self._minutes)
+
+    def _judge(self) -> bool:
+        if (self.out / "judge.json").exists():
+            return True
+        if self.data != "world":
+            raise TrainingError("A judge learns from the facts behind the pictures of the world; a folder has none.")
+        recipe, dvae = self.recipe.judge, self._read_codes()
+        spelled = World(replace(self.recipe.world, vocabulary="full", families={"word": 1.0}))
+        words = Corpus.draw(spelled, recipe.words, self.out / "corpus" / "words", size=dvae.size)
+        if not words.has_tokens:
+            tokenize(dvae, words)
+        world, heldout = World(self.recipe.world), World(replace(self.recipe.world, split="heldout"))
+
+        def seen(name: str, corpus: Corpus, source: World, count: int, every: int) -> Lesson:
+            plans = (source.plan(index) for index in range(min(count, len(corpus))))
+            told = [answers(plan.family, plan.facts) for plan in plans]
+            return lesson(corpus, told, dvae, every, recipe.size, self.out / f"judge_{name}.npy")
+
+        lessons = [
+            seen("world", self.corpus, world, recipe.pictures, recipe.decoded),
+            seen("words", words, spelled, recipe.words, recipe.decoded),
+        ]
+        exams = {
+            "real": seen("real", self.heldout, heldout, recipe.exam, 0),
+            "reconstructed": seen("reconstructed", self.heldout, heldout, recipe.exam, 1),
+        }
+        return train_judge(recipe, lessons, exams, self.out, self._minutes)
 
     def _read_codes(self) -> DVAE:
         """The dVAE, once the tokens of all pictures are written beside them."""

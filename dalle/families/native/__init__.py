@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from dalle import checkpoint, config
+from dalle import checkpoint, config, lexicon
 from dalle.contracts import Ranker, SamplingOptions, TextTokenizer
 from dalle.errors import CheckpointError, ModelError
 from dalle.families import Parts
@@ -100,7 +100,7 @@ def save(parts: Parts, source: Path, place: Path, dtype: torch.dtype) -> None:
 
 def files(place: Path) -> list[str]:
     """The files of a whole model folder, by their paths below it. Raises CheckpointError where it is not whole."""
-    beside = [place / name for name in (CARD, CONFIG, WEIGHTS, "README.md")]
+    beside = [place / name for name in (CARD, CONFIG, WEIGHTS, lexicon.FILE, "README.md")]
     read = load(place, torch.device("meta")).files
     return [path.relative_to(place).as_posix() for path in (*beside, *read) if path.is_file()]
 

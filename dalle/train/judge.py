@@ -1,0 +1,197 @@
+"""The judge's own training: to read off a picture the facts that it was drawn from.
+
+It sees the pictures of the training split, many of them as the discrete VAE paints them, since all that a model
+draws comes through its decoder; and made-up words, so that it learns to spell and not the few words of a small world.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from dalle import checkpoint, config
+from dalle.judge import NAME, QUESTIONS, Answers, Judge
+from dalle.models import pick_device
+from dalle.nn.classifier import Classifier, ClassifierConfig
+from dalle.nn.dvae import DVAE
+from dalle.ranking import resize
+from dalle.train.corpus import Corpus, to_images
+from dalle.train.loop import Average, Run, autocast, cosine, set_lr
+
+_UNASKED = -1  # a label where a question makes no sense
+
+
+@dataclass(frozen=True)
+class JudgeRecipe:
+    """What is trained, how long and how fast."""
+
+    size: int = 96  # pixels
+    width: int = 192
+    layers: int = 3
+    heads: int = 4
+    pictures: int = 8000  # of the corpus, at most
+    words: int = 3000  # pictures of a word, made-up ones among them
+    exam: int = 512  # held-out pictures that it is measured on, at most
+    decoded: int = 2  # each such picture is seen as the VAE paints it
+    steps: int = 2400
+    batch: int = 32
+    lr: float = 1e-3
+    warmup: float = 0.05  # share of the steps
+    weight_decay: float = 0.05
+    shift: float = 0.05  # furthest move of a picture, as a share of its side, and its change of size
+    tint: float = 0.04  # furthest change of a color channel
+    blurred: float = 0.5  # share of the pictures that are softened
+    decay: float = 0.998  # of the moving average
+    precision: str = "bf16"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Small pictures (N, S, S, 3) uint8, and the right answers about each."""
+
+    pictures: np.ndarray
+    answers: Sequence[Answers]
+
+
+def lesson(corpus: Corpus, told: Sequence[Answers], dvae: DVAE, every: int, size: int, file: Path) -> Lesson:
+    """The first pictures of a corpus at the judge's size, each `every`-th (0: none) through the VAE; kept in `file`."""
+    if not file.exists():
+        starts = tqdm(range(0, len(told), 32), file.stem)
+        small = [_small(corpus, range(start, min(start + 32, len(told))), dvae, every, size) for start in starts]
+        part = file.with_suffix(".part.npy")
+        np.save(part, np.concatenate(small))
+        part.rename(file)
+    return Lesson(np.load(file, mmap_mode="r"), told)
+
+
+@torch.inference_mode()
+def _small(corpus: Corpus, chosen: range, dvae: DVAE, every: int, size: int) -> np.ndarray:
+    device = next(dvae.parameters()).device
+    images = to_images(corpus.pictures[chosen.start : chosen.stop]).to(device)
+    if every:
+        tokens = torch.from_numpy(corpus.tokens[chosen.start : chosen.stop : every].astype(np.int64))
+        with autocast(device, "bf16"):
+            images[::every] = dvae.decode(tokens.to(device)).float()
+    return resize(images, size).mul(255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+
+
+def form(answers: Iterable[Answers], recipe: JudgeRecipe) -> ClassifierConfig:
+    """The net for those questions and answers that occur."""
+    found: dict[str, set[str]] = {}
+    asked: set[str] = set()
+    for told in answers:
+        asked |= told.keys()
+        for question, answer in told.items():
+            found.setdefault(QUESTIONS[question], set()).add(answer)
+    questions = {question: kind for question, kind in QUESTIONS.items() if question in asked}
+    kinds = {kind: tuple(sorted(names)) for kind, names in found.items()}
+    return ClassifierConfig(questions, kinds, recipe.size, recipe.width, recipe.layers, recipe.heads)
+
+
+def labels(answers: Sequence[Answers], sizes: ClassifierConfig) -> Tensor:
+    """(N, Q) int64, -1 where a question is not asked."""
+    places = {kind: {name: i for i, name in enumerate(names)} for kind, names in sizes.answers.items()}
+    kinds = sizes.questions
+    rows = [[places[kinds[q]][told[q]] if q in told else _UNASKED for q in kinds] for told in answers]
+    return torch.tensor(rows)
+
+
+def loss_of(logits: Mapping[str, Tensor], right: Tensor) -> Tensor:
+    """Mean cross entropy over all that was asked: Q times (B, answers), (B, Q) -> ()."""
+    parts = [
+        F.cross_entropy(answer, column, ignore_index=_UNASKED, reduction="sum")
+        for answer, column in zip(logits.values(), right.T, strict=True)
+    ]
+    return torch.stack(parts).sum() / (right != _UNASKED).sum().clamp_min(1)
+
+
+def augment(images: Tensor, recipe: JudgeRecipe, rng: np.random.Generator) -> Tensor:
+    """Move, zoom and tint each picture a little and soften some. (B, 3, S, S) in [0, 1] -> the same."""
+    count, size = len(images), images.shape[-1]
+    places = np.zeros((count, 2, 3), np.float32)
+    places[:, 0, 0] = places[:, 1, 1] = rng.uniform(1 - 2 * recipe.shift, 1 + recipe.shift, count)
+    places[:, :, 2] = rng.uniform(-2 * recipe.shift, 2 * recipe.shift, (count, 2))
+    grid = F.affine_grid(torch.from_numpy(places), list(images.shape), align_corners=False)
+    moved = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+    soft = round(count * recipe.blurred)
+    small = F.interpolate(moved[:soft], round(size * rng.uniform(0.5, 0.9)), mode="bilinear", antialias=True)
+    softened = torch.cat([F.interpolate(small, size, mode="bilinear"), moved[soft:]])
+    tint = rng.uniform(-recipe.tint, recipe.tint, (count, 3, 1, 1)).astype(np.float32)
+    return (softened + torch.from_numpy(tint)).clamp(0, 1)
+
+
+class Batches:
+    """Batch `step`: augmented pictures and labels; the same step always gives the same."""
+
+    def __init__(self, lessons: Sequence[Lesson], sizes: ClassifierConfig, recipe: JudgeRecipe):
+        self.recipe = recipe
+        self.lessons = lessons
+        self.labels = [labels(part.answers, sizes) for part in lessons]
+        self.asked = [  # (part, picture) of all pictures about which something is asked
+            (p, i) for p, rows in enumerate(self.labels) for i in (rows != _UNASKED).any(1).nonzero().flatten().tolist()
+        ]
+
+    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
+        """(B, 3, S, S) in [0, 1] and (B, Q)"""
+        rng = np.random.default_rng((self.recipe.seed, step))
+        chosen = [self.asked[i] for i in rng.integers(len(self.asked), size=self.recipe.batch)]
+        pictures = np.stack([self.lessons[part].pictures[i] for part, i in chosen])
+        return augment(to_images(pictures), self.recipe, rng), torch.stack([self.labels[p][i] for p, i in chosen])
+
+
+def train_judge(
+    recipe: JudgeRecipe, lessons: Sequence[Lesson], exams: Mapping[str, Lesson], out: Path, minutes: float | None
+) -> bool:
+    """Train for at most `minutes`; True once the schedule is complete, the weights exported and the exams taken."""
+    torch.manual_seed(recipe.seed)
+    device = pick_device("auto")
+    sizes = form((told for part in lessons for told in part.answers), recipe)
+    net = Classifier(sizes).to(device)
+    average = Average(net, recipe.decay)
+    optimizer = torch.optim.AdamW(net.parameters(), recipe.lr, (0.9, 0.98), weight_decay=recipe.weight_decay)
+    run = Run(NAME, out, recipe.steps, minutes, {"net": net, "average": average.net, "optimizer": optimizer})
+    average.updates = run.step
+    batches = Batches(lessons, sizes, recipe)
+    for step in run:
+        set_lr(optimizer, cosine(run.share, recipe.warmup))
+        images, right = (part.to(device) for part in batches[step])
+        with autocast(device, recipe.precision):
+            logits = net(images)
+        loss = loss_of({question: answer.float() for question, answer in logits.items()}, right)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.step()
+        average.update(net)
+        if step % 50 == 0:
+            run.log(loss=loss)
+    if run.finished:
+        checkpoint.write_tensors(average.net.state_dict(), out, NAME, torch.float16)
+        config.save(sizes, out / f"{NAME}.json")
+        judge = Judge.load(out, device)
+        run.summary["recipe"] = config.to_json(recipe)
+        run.summary["heldout"] = {name: measure(judge, exam) for name, exam in exams.items()}
+        run.save()
+        print(json.dumps(run.summary["heldout"]))
+    return run.finished
+
+
+def measure(judge: Judge, exam: Lesson, batch: int = 64) -> dict[str, Any]:
+    """The share of right answers to each question, and how often it was asked."""
+    right: dict[str, list[bool]] = {}
+    for start in range(0, len(exam.answers), batch):
+        part = slice(start, start + batch)
+        for given, told in zip(judge.read(to_images(exam.pictures[part])), exam.answers[part], strict=True):
+            for question, answer in told.items():
+                right.setdefault(question, []).append(given.get(question) == answer)
+    return {
+        question: {"right": round(sum(found) / len(found), 4), "asked": len(found)} for question, found in right.items()
+    }

@@ -1,0 +1,127 @@
+"""The judge: forms are filled in from facts, a blank asks nothing, and a short run learns to read pictures."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dalle.judge import QUESTIONS, Judge, answers, spelling
+from dalle.train.corpus import Corpus
+from dalle.train.judge import Batches, JudgeRecipe, Lesson, augment, form, labels, lesson, loss_of, measure, train_judge
+from dalle.worlds import World, WorldConfig
+
+COLORS = {"red": (220, 30, 30), "green": (30, 180, 60), "blue": (40, 60, 220)}
+RECIPE = JudgeRecipe(size=32, width=48, layers=1, heads=2, steps=120, batch=12, lr=4e-3, precision="fp32")
+TOLD = [{"color": a, "color2": b} if b else {"color": a} for a in COLORS for b in (*COLORS, None) if a != b]
+
+
+@pytest.fixture(scope="module")
+def pairs() -> Lesson:
+    """Two colors side by side, or one alone on white, of which the second question is not asked."""
+    pictures = np.full((len(TOLD), 32, 32, 3), 255, np.uint8)
+    for picture, told in zip(pictures, TOLD, strict=True):
+        picture[:, :16] = COLORS[told["color"]]
+        if "color2" in told:
+            picture[:, 16:] = COLORS[told["color2"]]
+    return Lesson(pictures, TOLD)
+
+
+def test_every_answer_belongs_to_a_question_and_every_question_is_asked():
+    world = World(WorldConfig(vocabulary="small", lattice=16))
+    told = [answers(plan.family, plan.facts) for plan in map(world.plan, range(600))]
+    assert {question for form in told for question in form} == set(QUESTIONS)
+    assert all(isinstance(answer, str) and answer for form in told for answer in form.values())
+
+
+def test_the_same_picture_has_one_form_whichever_thing_is_named_first():
+    dog, cat = {"noun": "dog", "color": None}, {"noun": "cat", "color": "red"}
+    one = answers("relation", {"relation": "left of", "things": [dog, cat]})
+    assert one == answers("relation", {"relation": "right of", "things": [cat, dog]})
+    assert one == {"noun": "dog", "noun2": "cat", "color2": "red", "relation": "left of"}
+    assert one != answers("relation", {"relation": "left of", "things": [cat, dog]})
+
+
+def test_words_are_spelled_with_blanks_after_them():
+    assert "".join(spelling("clip").values()) == "clip    "
+    assert list(spelling("abcdefgh")) == [f"letter{i}" for i in range(1, 9)]
+    assert spelling("abcdefghi") == {}
+
+
+def test_the_loss_is_the_mean_over_what_was_asked(pairs: Lesson):
+    sizes = form(pairs.answers, RECIPE)
+    assert sizes.answers == {"color": ("blue", "green", "red")} and list(sizes.questions) == ["color", "color2"]
+    right = labels(pairs.answers, sizes)
+    generator = torch.Generator().manual_seed(0)
+    logits = {question: torch.randn(len(TOLD), 3, generator=generator) for question in sizes.questions}
+    each = [
+        -logits[question][i].log_softmax(0)[sizes.answers["color"].index(answer)]
+        for i, told in enumerate(TOLD)
+        for question, answer in told.items()
+    ]
+    torch.testing.assert_close(loss_of(logits, right), torch.stack(each).mean())
+
+
+def test_a_batch_belongs_to_its_step_and_asks_something(pairs: Lesson):
+    silent = Lesson(pairs.pictures[:2], [{}, {}])
+    batches = Batches([pairs, silent], form(pairs.answers, RECIPE), RECIPE)
+    (images, right), (again, _), (other, _) = batches[3], batches[3], batches[4]
+    assert images.shape == (12, 3, 32, 32) and right.shape == (12, 2)
+    assert torch.equal(images, again) and not torch.equal(images, other)
+    assert (right != -1).any(1).all()
+
+
+def test_augmented_pictures_keep_their_sides_and_nearly_their_colors(pairs: Lesson):
+    images = torch.from_numpy(pairs.pictures.transpose(0, 3, 1, 2) / np.float32(255))
+    for seed in range(5):
+        seen = augment(images, RECIPE, np.random.default_rng(seed))
+        assert seen.min() >= 0 and seen.max() <= 1
+        for side in (slice(0, 8), slice(24, 32)):
+            torch.testing.assert_close(
+                seen[..., side].mean((2, 3)), images[..., side].mean((2, 3)), atol=0.06, rtol=0
+            )
+
+
+class Inverter(torch.nn.Linear):
+    """A VAE whose pictures are of one grey, its token's."""
+
+    def decode(self, tokens):
+        return tokens[:, None].float().div(255).expand(-1, 3, 64, 64)
+
+
+def test_every_second_picture_is_seen_as_the_tokenizer_paints_it(tmp_path: Path):
+    (tmp_path / "corpus").mkdir()
+    np.save(tmp_path / "corpus" / "pictures.npy", np.full((40, 64, 64, 3), 9, np.uint8))
+    (tmp_path / "corpus" / "records.jsonl").write_text(
+        40 * (json.dumps({"captions": ["x"], "negatives": [], "family": "x"}) + "\n")
+    )
+    corpus = Corpus(tmp_path / "corpus")
+    corpus.write_tokens([np.arange(100, 140)[:, None, None]])
+    kept = lesson(corpus, [{}] * 37, Inverter(1, 1), every=2, size=8, file=tmp_path / "small.npy")  # type: ignore
+    assert kept.pictures.shape == (37, 8, 8, 3)
+    found = kept.pictures[:, 0, 0, 0].tolist()
+    assert found == [pytest.approx(100 + i, abs=1) if i % 2 == 0 else 9 for i in range(37)]
+
+
+def test_a_judge_learns_to_read_and_goes_on_where_it_was_stopped(pairs: Lesson, tmp_path: Path):
+    assert not train_judge(RECIPE, [pairs], {"same": pairs}, tmp_path, minutes=0)
+    assert not (tmp_path / "judge.json").exists()
+    assert train_judge(RECIPE, [pairs], {"same": pairs}, tmp_path, None)
+    judge = Judge.load(tmp_path, torch.device("cpu"))
+    found = measure(judge, pairs)
+    assert found["color"]["asked"] == 9 and found["color2"]["asked"] == 6
+    assert found["color"]["right"] > 0.8 and found["color2"]["right"] > 0.8
+    assert json.loads((tmp_path / "judge_metrics.json").read_text())["heldout"] == {"same": found}
+    large = torch.from_numpy(pairs.pictures.transpose(0, 3, 1, 2) / np.float32(255)).repeat_interleave(2, 3)
+    assert [given["color"] for given in judge.read(large.repeat_interleave(2, 2))] == [
+        given["color"] for given in judge.read(large[:, :, :, ::2])
+    ]
+
+
+def test_a_folder_of_pictures_teaches_no_judge(tmp_path: Path):
+    from dalle import train
+    from dalle.errors import TrainingError
+
+    with pytest.raises(TrainingError, match="facts"):
+        train.run("judge", "tiny", data=str(tmp_path), out=tmp_path / "out")
