@@ -14,9 +14,9 @@ def markup(offers: Sequence[Offer], chosen: str, title: str, device: str) -> str
         f'<details class="picker"><summary><span class="by">drawn by</span> <b>{escape(title)}</b>'
         f'<span class="badge">{escape(device.upper())}</span>'
         f'<span class="tongue">{escape(" and ".join(now.languages))}</span></summary>'
-        f'<fieldset><legend>Which model draws</legend>{lines}'
-        '<p class="note">Others join when the page is started with their names, such as'
-        " <code>python app.py --model emoji dalle-mini</code>; their files come from the Hugging Face Hub.</p>"
+        f"<fieldset><legend>Which model draws</legend>{lines}"
+        '<p class="note">Others join when the page is started with their names:'
+        " <code>python app.py --model emoji NAME</code>; their files come from the Hugging Face Hub.</p>"
         "</fieldset></details>"
     )
 
