@@ -114,6 +114,7 @@ class Bundle:
     options: SamplingOptions  # the settings that this model draws best with
     fingerprint: str  # of the weights: the same fingerprint, prompt, seed and settings give the same picture
     place: Path | None = None  # its file or folder; what was measured of it lies beside
+    languages: tuple[str, ...] = ()  # of prompts; none where they are not known
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Borders:
-    """What stays of a priming picture: token rows at its top and bottom, token columns at its left and right."""
+    """What stays of a priming picture: token rows at its top and bottom, token columns at its left and right.
+
+    Where two of them meet, all of it stays.
+    """
 
     top: int = 0
     bottom: int = 0
@@ -142,7 +146,7 @@ class Borders:
         """(h, w) tokens -> the same, with -1 inside the borders."""
         kept = tokens.copy()
         h, w = kept.shape
-        kept[self.top : h - self.bottom, self.left : w - self.right] = -1
+        kept[self.top : max(h - self.bottom, self.top), self.left : max(w - self.right, self.left)] = -1
         return kept
 
 

@@ -76,8 +76,11 @@ def load(name: str, device: torch.device, dtype: torch.dtype = torch.float32) ->
     if dtype != torch.float32:  # other pictures
         stamp = f"{stamp}-{str(dtype).removeprefix('torch.')}"
     title = parts.title or place.name
-    options = next((card.options for card in registered() if card.name == name and card.options), parts.options)
-    return Bundle(place.name, title, parts.text, parts.model, parts.images, parts.ranker, options, stamp, place)
+    card = next((card for card in registered() if card.name == name), None)
+    options = card.options if card and card.options else parts.options
+    languages = card.languages if card else parts.languages
+    nets = (parts.text, parts.model, parts.images, parts.ranker)
+    return Bundle(place.name, title, *nets, options, stamp, place, languages)
 
 
 def load_images(name: str, device: torch.device) -> ImageTokenizer:

@@ -33,6 +33,7 @@ FLOORS = {
     "dalle.ranking": 2,
     "dalle.text": 2,
     "dalle.yttm": 2,
+    "dalle.languages": 0,
     "dalle.prompts": 2,
     "dalle.images": 2,
     "dalle.share": 2,

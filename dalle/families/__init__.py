@@ -23,6 +23,7 @@ class Parts:
     options: SamplingOptions = field(default_factory=SamplingOptions)
     files: tuple[Path, ...] = ()  # that the weights came from
     version: str = ""  # which of the family's layouts or releases it is, where there are several
+    languages: tuple[str, ...] = ()  # of prompts, where all models of the layout read the same
 
 
 class Family(Protocol):

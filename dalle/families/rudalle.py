@@ -123,7 +123,7 @@ def load(place: Path, device: torch.device, dtype: torch.dtype = torch.float32) 
             raise CheckpointError(f"{found['VQGAN'].name} is not the one that the transformer was trained with.")
     if "CLIP" in found:
         ranker = _ranker(found["CLIP"], [tokenizers[path] for path in of_clip], device)
-    return Parts(text, model, images, ranker, "ruDALL-E", OPTIONS, tuple(files), version)
+    return Parts(text, model, images, ranker, "ruDALL-E", OPTIONS, tuple(files), version, ("Russian",))
 
 
 def _sorted(place: Path) -> dict[str, Path]:
