@@ -6,7 +6,8 @@ from typing import Any
 
 import gradio as gr
 
-from dalle.contracts import SamplingOptions, TextTokenizer
+from dalle import languages, lexicon
+from dalle.contracts import Bundle, SamplingOptions, TextTokenizer
 from dalle.ui.parts import QUIET, html, slider
 
 MAX_SEED = 2**31 - 1
@@ -137,9 +138,9 @@ def fit(options: SamplingOptions, can_guide: bool) -> list[dict[str, Any]]:
     ]
 
 
-def meter(count: int | None, length: int = 1, read: int | None = None) -> str:
+def meter(count: int | None, length: int = 1, read: int | None = None, hint: str = "") -> str:
     """How much of the text window the sentence fills, and how many of its characters are `read` where it is too long;
-    a `count` of None is before anything can be counted.
+    a `count` of None is before anything can be counted. The `hint` is about its words.
     """
     if count is None:
         return '<p class="meter">&nbsp;</p>'
@@ -148,13 +149,17 @@ def meter(count: int | None, length: int = 1, read: int | None = None) -> str:
     words = f"{count} / {length} tokens" + (" · the gray end does not fit and is not read" if over else "")
     bar = f'<span class="bar" style="--share:{share:.3f}"></span>'
     cut = f' data-read="{read}"' if over else ""
-    return f'<p class="meter{" over" if over else ""}"{cut}>{bar}{words}</p>'
+    remark = f'<p class="note hint" role="status">{escape(hint)}</p>' if hint else ""
+    return f'<p class="meter{" over" if over else ""}"{cut}>{bar}{words}</p>{remark}'
 
 
-def measure(text: str, tokenizer: TextTokenizer) -> str:
-    """The meter of a sentence."""
+def measure(text: str, bundle: Bundle) -> str:
+    """The meter of a sentence, and what its model would say to it."""
+    tokenizer = bundle.text
     count = tokenizer.count(text)
-    return meter(count, tokenizer.length, _fitting(text, tokenizer) if count > tokenizer.length else None)
+    read = _fitting(text, tokenizer) if count > tokenizer.length else None
+    hint = languages.hint(text, bundle.languages) or lexicon.confession(lexicon.unknown_words(text, bundle.place))
+    return meter(count, tokenizer.length, read, hint)
 
 
 def _fitting(text: str, tokenizer: TextTokenizer) -> int:

@@ -136,7 +136,7 @@ def _measure_and_restore(page: gr.Blocks, parts: Layout, studios: Studios, shelf
 
     def count(text: str, model: str) -> str:
         studio = studios.ready(model)
-        return create.measure(text, studio.bundle.text) if studio else create.meter(None)
+        return create.measure(text, studio.bundle) if studio else create.meter(None)
 
     measure = {"fn": count, "inputs": [made.prompt, desk.model], "outputs": made.meter, **QUIET}
     made.prompt.change(trigger_mode="always_last", **measure)

@@ -32,6 +32,7 @@ class FakeStudio:
             images=SimpleNamespace(grid=(ROWS, ROWS), size=256, vocab=8192),
             ranker=object(),
             place=None,
+            languages=(),
         )
 
     def hold(self) -> None:

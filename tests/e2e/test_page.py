@@ -1,6 +1,7 @@
 """The page itself, on a studio that draws stripes: what every panel does, and what it does with nonsense."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from conftest import visit
@@ -42,6 +43,16 @@ def test_the_meter_warns_where_the_sentence_does_not_fit(desk: Page):
     expect(desk.locator(".mirror span")).to_have_text("bird " * 8, use_inner_text=True)
     write(desk, "a bird")
     expect(desk.locator(".mirror")).to_be_hidden()
+
+
+def test_words_and_languages_that_the_model_never_met_get_a_hint(desk: Page, studio, monkeypatch, tmp_path: Path):
+    (tmp_path / "words.json").write_text('{"red": 9, "bird": 9}')
+    monkeypatch.setattr(studio.bundle, "place", tmp_path)
+    monkeypatch.setattr(studio.bundle, "languages", ("English",))
+    hint = desk.locator("#meter .hint")
+    for prompt, told in (("a <i>lute</i>", "‘lute’"), ("красная птица", "hardly understands"), ("a red bird", None)):
+        write(desk, prompt)
+        expect(hint).to_contain_text(told) if told else expect(hint).to_have_count(0)
 
 
 def test_what_people_type_is_shown_as_text(desk: Page):
