@@ -18,8 +18,8 @@ from pathlib import Path
 import torch
 
 SOURCE = Path(__file__).with_name("step.cpp")
-FLAGS = ("-std=gnu++17", "-O3", "-ffp-contract=fast", "-w", "-shared", "-fPIC")
-CHOICES = (("-march=native", "-fopenmp"), ("-march=native",), ("-fopenmp",), ())  # the best that the compiler knows
+FLAGS = ("-std=gnu++17", "-O3", "-ffp-contract=fast", "-fopenmp", "-w", "-shared", "-fPIC")
+THIS_PROCESSOR = ("-march=native", "-mcpu=native")  # one of which the compiler knows
 PATIENCE = 300  # seconds
 
 _log = logging.getLogger(__name__)
@@ -60,12 +60,12 @@ def load() -> ctypes.CDLL:
 def find_compiler() -> Path | None:
     """A C++ compiler that knows GCC's language extensions."""
     names = (os.environ.get("CXX"), "c++", "g++", "clang++")
-    return next((Path(found).resolve() for name in names if name and (found := shutil.which(name))), None)
+    return next((Path(found) for name in names if name and (found := shutil.which(name))), None)
 
 
 def _place(compiler: Path) -> Path:
     """Its file in the cache, named after everything that it is made from and for."""
-    parts = (SOURCE.read_bytes(), compiler, compiler.stat().st_mtime_ns, FLAGS, CHOICES, torch.__version__, _cpu())
+    parts = (SOURCE.read_bytes(), compiler, compiler.stat().st_mtime_ns, FLAGS, torch.__version__, _cpu())
     key = hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:16]
     cache = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or Path.home() / ".cache"
     return Path(cache) / "dalle" / f"step-{key}.so"
@@ -87,9 +87,9 @@ def _compile(compiler: Path, place: Path) -> None:
     runtime = sorted(map(str, (Path(torch.__file__).parent / "lib").glob("libgomp*.so*")))[:1]
     with tempfile.TemporaryDirectory(dir=place.parent) as folder:
         out = Path(folder) / place.name
-        for choice in CHOICES:
-            threads = ("-Wl,--as-needed", *runtime) if runtime and "-fopenmp" in choice else ()
-            command = [str(compiler), *FLAGS, *choice, str(SOURCE), "-o", str(out), *threads]
+        for processor in THIS_PROCESSOR:
+            command = [str(compiler), *FLAGS, processor, str(SOURCE), "-o", str(out)]
+            command += ["-Wl,--as-needed", *runtime] if runtime else []
             result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE)
             if result.returncode == 0:
                 os.replace(out, place)

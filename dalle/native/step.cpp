@@ -17,7 +17,9 @@
 #include <cstring>
 #include <thread>
 #include <utility>
-#if defined(__x86_64__) || defined(__i386__)
+#if defined(__aarch64__)
+#include <arm_neon.h>
+#else
 #include <immintrin.h>
 #endif
 
@@ -26,16 +28,18 @@ namespace {
 // LANES: floats in a register. VECTORS * LANES outputs and up to ROWS candidates make a tile of sums in registers.
 #if defined(__AVX512F__)
 constexpr int LANES = 16, VECTORS = 4, ROWS = 6;
-#elif defined(__AVX__)
+#elif defined(__F16C__)
 constexpr int LANES = 8, VECTORS = 4, ROWS = 2;
 #elif defined(__aarch64__)
 constexpr int LANES = 4, VECTORS = 4, ROWS = 6;
 #else
-constexpr int LANES = 4, VECTORS = 2, ROWS = 4;
+#error "half precision in software would take longer than all of PyTorch"
 #endif
 constexpr int PANEL = VECTORS * LANES;
 
-using Half = _Float16;
+struct Half {  // float16
+    uint16_t bits;
+};
 struct Brain {  // bfloat16: the upper half of a float32
     uint16_t bits;
 };
@@ -43,7 +47,6 @@ struct Brain {  // bfloat16: the upper half of a float32
 typedef float Vec __attribute__((vector_size(4 * LANES)));
 typedef int32_t Ints __attribute__((vector_size(4 * LANES)));
 typedef uint16_t Shorts __attribute__((vector_size(2 * LANES)));
-typedef Half Halves __attribute__((vector_size(2 * LANES)));
 
 template <class To, class From>
 To bits(From from) {
@@ -68,7 +71,7 @@ Vec load(const Half* from) {
 #elif defined(__F16C__)
     return (Vec)_mm256_cvtph_ps(read<__m128i>(from));
 #else
-    return __builtin_convertvector(read<Halves>(from), Vec);
+    return (Vec)vcvt_f32_f16(read<float16x4_t>(from));
 #endif
 }
 
@@ -84,7 +87,7 @@ void store(Half* to, Vec x) {
 #elif defined(__F16C__)
     const auto halves = _mm256_cvtps_ph((__m256)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 #else
-    const auto halves = __builtin_convertvector(x, Halves);
+    const auto halves = vcvt_f16_f32((float32x4_t)x);
 #endif
     std::memcpy(to, &halves, sizeof halves);
 }
@@ -95,13 +98,23 @@ void store(Brain* to, Vec x) {  // to the nearest, ties to even
     std::memcpy(to, &shorts, sizeof shorts);
 }
 
+// Lanes of a, then of b, by number.
+template <int... LANE>
+Vec pick(Vec a, Vec b) {
+#if defined(__clang__)
+    return __builtin_shufflevector(a, b, LANE...);
+#else
+    return __builtin_shuffle(a, b, Ints{LANE...});
+#endif
+}
+
 // The sums over the lanes of LANES vectors, each in its lane: folds v[i] and v[i + HALF] into one, then half of that.
 template <int HALF, int... LANE>
-void fold(Vec* v, std::integer_sequence<int, LANE...>) {
+void fold(Vec* v, std::integer_sequence<int, LANE...> lanes) {
     for (int i = 0; i < HALF; ++i)
-        v[i] = __builtin_shufflevector(v[i], v[i + HALF], (LANE & HALF ? LANES + LANE - HALF : LANE)...) +
-               __builtin_shufflevector(v[i], v[i + HALF], (LANE & HALF ? LANES + LANE : LANE + HALF)...);
-    if constexpr (HALF > 1) fold<HALF / 2>(v, std::integer_sequence<int, LANE...>{});
+        v[i] = pick<(LANE & HALF ? LANES + LANE - HALF : LANE)...>(v[i], v[i + HALF]) +
+               pick<(LANE & HALF ? LANES + LANE : LANE + HALF)...>(v[i], v[i + HALF]);
+    if constexpr (HALF > 1) fold<HALF / 2>(v, lanes);
 }
 
 Vec sums(Vec* v) {

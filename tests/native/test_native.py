@@ -164,17 +164,18 @@ def test_half_precision_draws_nearly_always_the_token_that_full_precision_draws(
     assert isinstance(net, Transformer)
     decoder = accelerator.checked(net)
     assert accelerator.disagreement(net, decoder) < 5e-3  # of the logits' spread
-    candidates = range(8)
-    kept = torch.full((net.config.image_len,), -1)
-    teacher = torch.stack(list(sampling.draw(net, text, None, 1, candidates, bundle.options, kept)), 1)
-    table = sampling.uniforms(1, candidates, len(kept))
-    logits, state = decoder.prefill(text[None])
-    state, same = state.repeat(8), 0
-    for index in range(1, len(kept)):
-        logits = decoder.step(teacher[:, index - 1], state)
-        chosen = sampling.choose(*sampling.filter_logits(logits, bundle.options), table[:, index])
-        same += int((chosen == teacher[:, index]).sum())
-    assert same >= 0.99 * 8 * (len(kept) - 1)
+    rows, count = 8, 96
+    table = sampling.uniforms(1, range(rows), count)
+    logits, theirs = net.prefill(text[None])
+    logits, theirs, ours = logits.expand(rows, -1), theirs.repeat(rows), decoder.prefill(text[None])[1].repeat(rows)
+    same = 0
+    for index in range(count - 1):
+        token = sampling.choose(*sampling.filter_logits(logits, bundle.options), table[:, index])
+        logits = net.step(token, theirs)
+        both = torch.cat([logits, decoder.step(token, ours)])
+        chosen = sampling.choose(*sampling.filter_logits(both, bundle.options), table[:, index + 1].repeat(2))
+        same += int((chosen[:rows] == chosen[rows:]).sum())
+    assert same >= 0.99 * rows * (count - 1)
 
 
 def test_what_is_no_token_is_refused():
