@@ -152,7 +152,7 @@ def test_figures_are_those_of_the_gallery_that_a_person_gets(folder, tmp_path):
 
 
 def test_the_command_measures_what_training_left_and_prints_a_table_or_json(tiny_model, tmp_path, capsys):
-    command = ["evaluate", "--model", str(tiny_model), "--captions", "2", "--samples", "2"]
+    command = ["evaluate", "--by", "clip", "--model", str(tiny_model), "--captions", "2", "--samples", "2"]
     assert main(command) == 0
     table = capsys.readouterr().out
     assert "| all " in table and "2 held-out captions" in table and "PSNR" in table
