@@ -14,6 +14,7 @@ from torch import Tensor
 from dalle.contracts import SamplingOptions, State, TokenModel
 from dalle.errors import SettingError
 
+MAX_GUIDANCE, MAX_TEMPERATURE = 100, 20  # above all that was published: 64 and 16, both for DALL·E mini
 GROUP = 8  # codes that the search for the likeliest ones looks at together
 
 
@@ -28,14 +29,14 @@ def uniforms(seed: int, candidates: Sequence[int], length: int) -> Tensor:
 
 def check(options: SamplingOptions, can_guide: bool) -> SamplingOptions:
     """The options, with guidance off where the model never learnt the empty caption. Raises SettingError."""
-    if not 0 <= options.temperature <= 10:
-        raise SettingError("The temperature must lie between 0 and 10.")
+    if not 0 <= options.temperature <= MAX_TEMPERATURE:
+        raise SettingError(f"The temperature must lie between 0 and {MAX_TEMPERATURE}.")
     if options.top_k < 0:
         raise SettingError("Top-k must be 0 (off) or a positive number of tokens.")
     if not 0 < options.top_p <= 1:
         raise SettingError("Top-p must lie above 0 and not above 1.")
-    if not 0 <= options.guidance <= 30:
-        raise SettingError("The guidance scale must lie between 0 and 30.")
+    if not 0 <= options.guidance <= MAX_GUIDANCE:
+        raise SettingError(f"The guidance scale must lie between 0 and {MAX_GUIDANCE}.")
     return options if can_guide else replace(options, guidance=1.0)
 
 
@@ -46,7 +47,11 @@ def guide(logits: Tensor, scale: float) -> Tensor:
 
 
 def filter_logits(logits: Tensor, options: SamplingOptions) -> tuple[Tensor, Tensor | None]:
-    """Temperature, top-k and top-p: (n, V) -> (n, K) logits, and their (n, K) codes or None where all V are left."""
+    """Temperature, top-k and top-p: (n, V) -> (n, K) logits, and their (n, K) codes or None where all V are left.
+
+    Top-k leaves exactly k codes; which of those that tie for the last place is not told. Top-p leaves a code where all
+    likelier ones together hold less than p of what top-k left; so the likeliest stays.
+    """
     logits = logits.float() / max(options.temperature, 1e-6)
     if options.temperature == 0:
         return logits.topk(1)
@@ -76,11 +81,14 @@ def _likeliest(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def choose(logits: Tensor, codes: Tensor | None, u: Tensor) -> Tensor:
-    """Inverse-CDF choice: (n, K) logits, their codes, (n,) uniforms -> (n,) codes. Never one of probability zero."""
-    cdf = logits.softmax(1).double().cumsum(1)  # (n, K)
+    """Inverse-CDF choice: (n, K) logits, their codes, (n,) uniforms -> (n,) codes. Never one of probability zero.
+
+    It is made on the device of the uniforms, which has float64.
+    """
+    cdf = logits.softmax(1).to(u.device).double().cumsum(1)  # (n, K)
     total = cdf[:, -1]
     target = torch.minimum(u * total, torch.nextafter(total, torch.zeros_like(total)))
-    index = torch.searchsorted(cdf, target[:, None], right=True)  # (n, 1)
+    index = torch.searchsorted(cdf, target[:, None], right=True).to(logits.device)  # (n, 1)
     return (index if codes is None else codes.gather(1, index))[:, 0]
 
 
@@ -136,7 +144,7 @@ class _Group:
     """Candidates that go through the model together: n of them, or 2n rows where an empty caption guides."""
 
     def __init__(self, table: Tensor, logits: Tensor, state: State, options: SamplingOptions, guided: bool):
-        self.table = table.to(logits.device)  # (n, I)
+        self.table = table if logits.device.type == "mps" else table.to(logits.device)  # (n, I); MPS has no float64
         self.logits = logits.repeat_interleave(len(table), 0)  # (n or 2n, V)
         self.state = state.repeat(len(table))
         self.options, self.guided = options, guided

@@ -127,18 +127,26 @@ def test_guidance_goes_from_the_captionless_logits_past_the_captioned_ones():
     "wrong",
     [
         {"temperature": -0.1},
-        {"temperature": 11.0},
+        {"temperature": 21.0},
         {"temperature": math.nan},
         {"top_k": -1},
         {"top_p": 0.0},
         {"top_p": 1.1},
         {"guidance": -1.0},
-        {"guidance": 31.0},
+        {"guidance": 101.0},
+        {"guidance": math.nan},
     ],
 )
 def test_settings_out_of_range_end_in_a_sentence(wrong):
     with pytest.raises(SettingError, match=r"^[A-Z].* must .*\.$"):
         sampling.check(SamplingOptions(**wrong), can_guide=True)
+
+
+@pytest.mark.parametrize(
+    "published", [{"guidance": 64.0, "temperature": 16.0, "top_k": 16384}, {"temperature": 0.01, "top_p": 0.95}]
+)
+def test_what_was_published_is_in_range(published):
+    assert sampling.check(SamplingOptions(**published), can_guide=True) == SamplingOptions(**published)
 
 
 def test_guidance_is_off_where_there_is_no_empty_caption():
