@@ -126,6 +126,7 @@ def endpoint(studios: Studios, shelf: Shelf) -> Callable[..., tuple[list[gr.File
         bottom: int = 0,
         left: int = 0,
         right: int = 0,
+        model: str | None = None,
     ) -> tuple[list[gr.FileData], list[float]]:
         """Draws pictures of a sentence and ranks them.
 
@@ -135,9 +136,10 @@ def endpoint(studios: Studios, shelf: Shelf) -> Callable[..., tuple[list[gr.File
 
         With a `picture`, the largest square in its middle is continued: `top` and `bottom` rows of its tokens are
         kept, and `left` and `right` columns; without borders, just under half of it, from the top.
+        Where the page offers several models, `model` is the name of one.
         """
         try:
-            studio = studios.get(studios.first)
+            studio = studios.get(model or studios.first)
             own = studio.bundle.options
             options = SamplingOptions(
                 own.guidance if guidance is None else guidance,
@@ -155,8 +157,8 @@ def endpoint(studios: Studios, shelf: Shelf) -> Callable[..., tuple[list[gr.File
             files = [Files().save(c, wish, studio, shelf, folder) for c in last.candidates]
         except Exception as error:
             raise gr.Error(sentence(error)) from None
-        paths = [shelf.home / file.address.partition("/")[2] for file in files]
-        return [gr.FileData(path=str(path)) for path in paths], [c.score or 0.0 for c in last.candidates]
+        paths = [gr.FileData(path=str(shelf.path(file.address))) for file in files]
+        return paths, [c.score or 0.0 for c in last.candidates]
 
     return generate
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from conftest import serve
 from fakes import FakeStudio
+from gradio_client import Client
 from playwright.sync_api import Page, expect
 from steps import await_gallery, copied_link, draw, open_page, open_panel, write
 
@@ -65,6 +66,13 @@ def test_only_models_that_are_here_can_be_asked_for(page: Page, served):
     }""")
     page.locator(".picker input[value='/etc/passwd']").check()
     expect(page.locator("#status .alarm")).to_contain_text("no such model here")
+
+
+def test_programs_name_a_model(served):
+    _, dots, address = served
+    client = Client(address, verbose=False)
+    client.predict("a green bird", samples=1, keep=1, model="dots", api_name="/generate")
+    assert dots.requests[-1].prompt == "a green bird"
 
 
 def test_the_page_tells_about_its_model_and_how_programs_call_it(page: Page, program: str):
