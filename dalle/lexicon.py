@@ -18,15 +18,14 @@ FILE = "words.json"
 _SELDOM = 3  # a word of fewer captions is not learned
 _QUOTED = re.compile(r"(?<!\w)['\"‘’“”][^'\"‘’“”]+['\"‘’“”](?!\w)")  # written in the picture, letter by letter
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*(?!\w)")
-_FUNCTION_WORDS = frozenset(
-    """a about across after all also among an and any are around as at be been before behind being below beside
+_LITTLE = """a about across after all also among an and any are around as at be been before behind being below beside
     between both but by can could did do does doing down each either every few for from had has have having he her here
     hers him his how i if in inside into is it its itself just like look looking looks made make makes many may me more
     most much my near next no nor not of off on one onto or other our out outside over own please s same she should
     show showing shows so some something such t than that the their them then there these they thing things this those
     through to together too towards under up upon us very was we were what when where which while who whose will with
-    within without would you your""".split()
-)
+    within without would you your"""
+_FUNCTION_WORDS = frozenset(_LITTLE.split())
 
 
 def count_words(captions: Iterable[str]) -> dict[str, int]:
@@ -55,7 +54,8 @@ def confession(words: Sequence[str]) -> str:
     if not words:
         return ""
     named = ", ".join(f"‘{word}’" for word in words)
-    return f"This small model has not learned the word{'s' * (len(words) > 1)} {named}; it draws the nearest thing it can."
+    word = "word" if len(words) == 1 else "words"
+    return f"This small model has not learned the {word} {named}; it draws the nearest thing it can."
 
 
 @lru_cache(maxsize=4)

@@ -99,7 +99,8 @@ def report(best: float) -> Report:
 def test_tables_show_figures_beside_aims_and_ceilings():
     lines = report(0.5).table().splitlines()
     (row,) = (line for line in lines if "all" in line and "birds" in line)
-    assert [cell.strip() for cell in row.strip("|").split("|")] == ["birds", "all", "24", "25%", "50%", "70%", "90%", "80%"]
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells == ["birds", "all", "24", "25%", "50%", "70%", "90%", "80%"]
     assert "guidance 2, top-k 128" in lines[0] and "4.0 dB" in lines[-1]
     compared = comparison({"guidance 1": report(0.5), "guidance 2": report(0.75)}).splitlines()
     assert len({len(line) for line in compared}) == 1
