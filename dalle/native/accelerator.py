@@ -85,12 +85,15 @@ def checked(model: Transformer) -> NativeDecoder:
     return decoder
 
 
-def disagreement(model: Transformer, decoder: NativeDecoder, rows: int = 3) -> float:
-    """The largest difference between the logits of both over the first rows of the grid, as a share of their spread."""
+def disagreement(model: Transformer, decoder: NativeDecoder) -> float:
+    """The largest difference between the logits of both, until a token has one above it and one to its left.
+
+    As a share of the logits' spread.
+    """
     config = model.config
     random = torch.Generator().manual_seed(0)
     text = torch.randint(config.text_vocab, (2, config.text_len), generator=random)
-    count = min(rows * config.grid[1], config.image_len - 1)
+    count = min(config.grid[1] + 2, config.image_len - 1)
     image = torch.randint(config.image_vocab, (4, count), generator=random)
     ours, theirs = decoder.prefill(text)[1].repeat(2), model.prefill(text)[1].repeat(2)
     shares = []
