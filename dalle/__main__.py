@@ -255,7 +255,8 @@ def _kept(chosen: argparse.Namespace, studio: Studio) -> np.ndarray | None:
     if any(not 0 <= count < (h if side in ("top", "bottom") else w) for side, count in wanted.items()):
         raise SettingError(f"Between 0 and {h - 1} rows and 0 and {w - 1} columns of the picture can be kept.")
     borders = Borders(**wanted or {"top": h * 15 // 32})  # the paper keeps 15 rows of 32
-    return borders.of(studio.read(read_picture(chosen.prime)))
+    picture = read_picture(chosen.prime)
+    return studio.read_strips(picture, borders) if chosen.strips else borders.of(studio.read(picture))
 
 
 def _options(chosen: argparse.Namespace, own: SamplingOptions) -> SamplingOptions:
@@ -381,6 +382,7 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prime", type=Path, help="a picture to complete; without borders its top half is kept")
     for side, what in (("top", "rows"), ("bottom", "rows"), ("left", "columns"), ("right", "columns")):
         parser.add_argument(f"--{side}", type=_whole, metavar="N", help=f"token {what} of it to keep at its {side}")
+    parser.add_argument("--strips", action="store_true", help="read each border alone: nothing else shows in it")
     parser.add_argument("--guidance", type=float, help="classifier-free guidance scale; 1 is none")
     parser.add_argument("--temperature", type=float, help="below 1 safer, above 1 wilder; 0 takes the likeliest token")
     parser.add_argument("--top-k", type=_whole, help="choose among the k likeliest tokens; 0 is all")

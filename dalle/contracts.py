@@ -6,7 +6,7 @@ H and W pixels.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
@@ -148,6 +148,18 @@ class Borders:
         h, w = kept.shape
         kept[self.top : max(h - self.bottom, self.top), self.left : max(w - self.right, self.left)] = -1
         return kept
+
+    def strips(self, h: int, w: int) -> Iterator[tuple[slice, slice]]:
+        """Rows and columns of each border of an (h, w) grid; to the last one that has a corner it belongs."""
+        rows, columns = slice(h), slice(w)
+        if self.bottom:
+            yield slice(max(h - self.bottom, 0), h), columns
+        if self.right:
+            yield rows, slice(max(w - self.right, 0), w)
+        if self.left:
+            yield rows, slice(self.left)
+        if self.top:
+            yield slice(self.top), columns
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from dalle import images, models, sampling
-from dalle.contracts import Bundle, Candidate, Ranker, Request, SamplingOptions, TokenModel, Update
+from dalle.contracts import Borders, Bundle, Candidate, Ranker, Request, SamplingOptions, TokenModel, Update
 from dalle.errors import PromptError, SettingError
 from dalle.native import Accelerator
 
@@ -69,13 +69,32 @@ class Studio:
 
     def read(self, picture: Image.Image) -> np.ndarray:
         """The (h, w) tokens of the largest centred square of a picture."""
-        pixels = images.to_tensor([images.square(picture, self.bundle.images.size)])
-        return self.bundle.images.encode(pixels.to(self.device))[0].cpu().numpy()
+        return self._encode(self._square(picture))
+
+    def read_strips(self, picture: Image.Image, borders: Borders) -> np.ndarray:
+        """The (h, w) tokens of the borders of that square, -1 inside: each is read as a picture of its own, so that
+        nothing of what is drawn anew shows in what is kept.
+        """
+        pixels, (h, w) = self._square(picture), self.bundle.images.grid
+        stride = self.bundle.images.size // h
+        tokens = np.full((h, w), -1)
+        for strip in borders.strips(h, w):
+            rows, columns = (slice((cells.start or 0) * stride, cells.stop * stride) for cells in strip)
+            tokens[strip] = self._encode(pixels[:, :, rows, columns])
+        return tokens
 
     def show(self, tokens: np.ndarray) -> Image.Image:
         """The picture of (h, w) tokens."""
         grid = torch.from_numpy(tokens)[None].to(self.device)
         return images.to_pictures(self.bundle.images.decode(grid))[0]
+
+    def _square(self, picture: Image.Image) -> Tensor:
+        """(1, 3, size, size)"""
+        return images.to_tensor([images.square(picture, self.bundle.images.size)]).to(self.device)
+
+    def _encode(self, pixels: Tensor) -> np.ndarray:
+        """(1, 3, H, W) -> (H / stride, W / stride) tokens."""
+        return self.bundle.images.encode(pixels)[0].cpu().numpy()
 
     def _check(self, request: Request) -> SamplingOptions:
         prompt, text = request.prompt.strip(), self.bundle.text

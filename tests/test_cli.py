@@ -15,7 +15,7 @@ from e2e.tiny_model import make
 from PIL import Image
 
 from dalle.__main__ import main
-from dalle.contracts import Candidate, Request, SamplingOptions, Update
+from dalle.contracts import Borders, Candidate, Request, SamplingOptions, Update
 from dalle.errors import PromptError, UnknownModelError
 from dalle.images import read_meta, read_picture
 
@@ -52,6 +52,9 @@ class PaintedStudio:
 
     def read(self, picture: Image.Image) -> np.ndarray:
         return np.full((GRID, GRID), picture.getpixel((0, 0))[0])
+
+    def read_strips(self, picture: Image.Image, borders: Borders) -> np.ndarray:
+        return borders.of(self.read(picture) // 5)
 
     def generate(self, request: Request) -> Iterator[Update]:
         if not request.prompt.strip():
@@ -112,7 +115,9 @@ def test_a_picture_is_kept_by_just_under_half_unless_told_otherwise(studio, tmp_
     Image.new("RGB", (8, 8), "red").save(picture)
     assert generate("--prime", str(picture), "--out", str(tmp_path)) == 0
     assert generate("--prime", str(picture), "--top", "3", "--right", "1", "--out", str(tmp_path)) == 0
-    first, second = studio.requests
+    assert generate("--prime", str(picture), "--strips", "--left", "2", "--out", str(tmp_path)) == 0
+    first, second, third = studio.requests
+    assert third.kept.tolist() == [[51, 51, -1, -1]] * GRID
     assert (first.kept >= 0).sum(1).tolist() == [GRID, 0, 0, 0] and first.kept[0, 0] == 255
     assert (second.kept >= 0).sum(1).tolist() == [GRID, GRID, GRID, 1]
 

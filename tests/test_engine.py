@@ -192,6 +192,37 @@ def test_kept_rows_come_back_token_for_token(studio, photo, rows, guidance):
     assert len(continued) == 6 and expected[rows:].tobytes() not in continued
 
 
+@pytest.mark.parametrize("borders", [Borders(2, 1, 1, 2), Borders(bottom=1), Borders(right=3)])
+def test_a_border_can_be_read_as_a_picture_of_its_own(studio, photo, borders):
+    """With the authors of ruDALL-E, the top has its corners, then the left, then the right."""
+    h, w = studio.bundle.images.grid
+    size = studio.bundle.images.size
+    pixels, stride = images.to_tensor([images.square(photo, size)]), size // h
+    expected = np.full((h, w), -1)
+    sides = {
+        "bottom": np.s_[h - borders.bottom :, :],
+        "right": np.s_[:, w - borders.right :],
+        "left": np.s_[:, : borders.left],
+        "top": np.s_[: borders.top, :],
+    }
+    for side, cells in sides.items():
+        if getattr(borders, side):
+            rows, columns = (range(n)[part] for n, part in zip((h, w), cells, strict=True))
+            strip = pixels[:, :, rows[0] * stride : (rows[-1] + 1) * stride]
+            strip = strip[:, :, :, columns[0] * stride : (columns[-1] + 1) * stride]
+            expected[cells] = studio.bundle.images.encode(strip)[0].numpy()
+    assert (studio.read_strips(photo, borders) == expected).all()
+    assert ((expected < 0) == (borders.of(expected) < 0)).all()
+
+
+def test_borders_that_meet_keep_all(studio, photo):
+    tokens = studio.read(photo)
+    for borders in (Borders(2, 2), Borders(bottom=9), Borders(left=3, right=4), Borders(top=1, bottom=7)):
+        assert (borders.of(tokens) == tokens).all()
+        with pytest.raises(InputError, match="something to draw"):
+            next(studio.generate(Request(PROMPT, kept=borders.of(tokens))))
+
+
 @pytest.mark.parametrize("borders", [Borders(0, 1), Borders(left=2), Borders(1, 1, 1, 1), Borders(top=2, right=1)])
 def test_kept_borders_come_back_on_every_side(studio, photo, borders):
     kept = borders.of(studio.read(photo))

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from dalle import models, sampling, torchfile
-from dalle.contracts import Borders, Request, SamplingOptions
+from dalle.contracts import Borders, Bundle, Request, SamplingOptions
 from dalle.engine import Studio
 from dalle.errors import CheckpointError, ModelError
 from dalle.families import rudalle
@@ -114,6 +114,12 @@ def test_losses_and_gradients_are_those_of_the_authors(folder):
     assert total == pytest.approx(wanted["loss_img_weight_1000"].item(), abs=1e-5)
 
 
+def borders(prompt: dict) -> Borders:
+    """Of an image prompt, from the authors' names of the sides."""
+    sides = {"up": "top", "down": "bottom", "left": "left", "right": "right"}
+    return Borders(**{sides[side]: count for side, count in prompt["borders"].items()})
+
+
 def greedy(model, text: Tensor, forced: dict[int, int]) -> tuple[list[int], list[Tensor]]:
     """The likeliest tokens where none is forced, and the logits that they come from."""
     tokens: list[int] = []
@@ -135,13 +141,21 @@ def test_greedy_tokens_are_those_of_the_authors(folder):
     bpe = Yttm.load(GOLDEN / "tokenizer" / "bpe.model")
     text = YttmTokenizer(bpe, length, begins=1 + model.config.text_len - length).encode(prompts["text"])
     assert torch.equal(text, split(model, wanted["prompt_text_ids"][None])[0][0])
-    for name in ("noprompt", *(prompt["name"] for prompt in prompts["prompts"])):
-        cells = wanted[f"{name}_idx"].tolist() if f"{name}_idx" in wanted else []
-        forced = {cell: int(wanted[f"{name}_tokens"][0, cell]) for cell in cells}
+    side = model.config.grid[0]
+    for prompt in ({"name": "noprompt"}, *prompts["prompts"]):
+        name = prompt["name"]
+        kept = np.full((side, side), -1)
+        if "borders" in prompt:
+            kept = borders(prompt).of(wanted[f"{name}_tokens"][0].view(side, side).numpy())
+            assert np.flatnonzero(kept + 1).tolist() == wanted[f"{name}_idx"].tolist()
+        told = torch.from_numpy(kept).flatten()
+        forced = {cell: token for cell, token in enumerate(told.tolist()) if token >= 0}
         tokens, rows = greedy(model, text, forced)
         assert tokens == wanted[f"{name}_greedy_tokens"][0].tolist(), name
         if f"{name}_step_logits" in wanted:
             torch.testing.assert_close(torch.stack(rows), wanted[f"{name}_step_logits"], **NEAR)
+        drawn = torch.cat([*sampling.draw(model, text, None, 0, [0], SamplingOptions(temperature=0), told)])
+        assert drawn.tolist() == tokens[-len(drawn) :]
 
 
 @folders([folder for folder in DECODERS if "v3" in folder.name])  # theirs pairs v2's rows with the wrong tokens
@@ -170,17 +184,20 @@ def test_codes_and_pixels_are_those_of_the_authors(folder):
 
 
 @folders(PLAIN_VQGANS)
-def test_the_tokens_of_a_picture_are_those_of_the_authors(folder):
-    images = rudalle.load(folder, CPU).images
+def test_the_tokens_of_a_picture_are_those_of_the_authors(folder, tmp_path):
     for decoder in DECODERS:
-        wanted = arrays(decoder / "expected_generation.npz")
-        picture = pixels(wanted["prompt_image_u8"][None])
+        place = shutil.copytree(folder, tmp_path / decoder.name)
+        shutil.copyfile(weights(decoder), place / "transformer.bin")  # which tells the grid
+        shutil.copyfile(decoder / "config.json", place / "config.json")
+        images, wanted = rudalle.load(place, CPU).images, arrays(decoder / "expected_generation.npz")
+        studio = Studio(Bundle("", "", None, None, images, None, SamplingOptions(), ""), CPU)
+        picture = Image.fromarray(wanted["prompt_image_u8"].numpy())
         for prompt in json.loads((decoder / "prompts.json").read_text())["prompts"]:
-            tokens, up = wanted[f"{prompt['name']}_tokens"][0], prompt["borders"]["up"]
-            stride = images.config.stride
-            source = picture[:, :, : up * stride] if prompt["crop_first"] else picture
-            top = images.encode(source)[0, :up].flatten()
-            assert torch.equal(top, tokens[: len(top)])
+            tokens = wanted[f"{prompt['name']}_tokens"][0].view(images.grid).numpy()
+            if prompt["crop_first"]:
+                assert (studio.read_strips(picture, borders(prompt)) == borders(prompt).of(tokens)).all()
+            else:
+                assert (studio.read(picture) == tokens).all()
 
 
 @folders(TOKENIZERS)
