@@ -21,6 +21,7 @@ from dalle import config, images, models
 from dalle.contracts import Candidate, ImageTokenizer, Request
 from dalle.engine import Studio
 from dalle.errors import ModelError, WorldError
+from dalle.judging.report import doubling, markdown
 from dalle.ranking import ClipRanker
 from dalle.train.clip import RIVALS
 from dalle.train.loop import psnr
@@ -126,8 +127,8 @@ class Report:
         return "\n\n".join(
             [
                 f"{title}\n{judge}",
-                _markdown(heads, rows),
-                _markdown(["best of k", "n", "recall", "score"], points),
+                markdown(heads, rows, texts=1),
+                markdown(["best of k", "n", "recall", "score"], points, texts=1),
                 f"Image tokenizer: PSNR {codes.psnr:.1f} dB, {codes.codes_used:.1%} of its codes in use "
                 f"(n = {codes.pictures} pictures)",
             ]
@@ -166,7 +167,7 @@ def evaluate(studio: Studio, world: World, captions: int = 200, samples: int = 1
         rivals=RIVALS,
         seconds=round(time.perf_counter() - began, 1),
         rows=_rows(trials),
-        curve=tuple(BestOf(k, captions, Quality.of([t.best_of(k) for t in trials])) for k in _doubling(samples)),
+        curve=tuple(BestOf(k, captions, Quality.of([t.best_of(k) for t in trials])) for k in doubling(samples)),
         tokenizer=codes.summary(),
     )
     if out is not None:
@@ -246,24 +247,8 @@ def _rows(trials: Sequence[Trial]) -> tuple[Row, ...]:
     return (Row.of("all", trials), *(Row.of(family, part) for family, part in parts.items()))
 
 
-def _doubling(samples: int) -> list[int]:
-    """1, 2, 4 and so on, and all."""
-    return [*(2**e for e in range(samples.bit_length()) if 2**e < samples), samples]
-
-
 def _cells(*kinds: Quality) -> list[str]:
     return [*(f"{kind.recall:.1%}" for kind in kinds), *(f"{kind.score:.3f}" for kind in kinds)]
-
-
-def _markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table whose columns line up, the first one to the left, figures to the right."""
-    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    lines = [
-        [cells[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(cells[1:], widths[1:], strict=True))]
-        for cells in (heads, rule, *rows)
-    ]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 _PANEL = (420, 300)  # pixels

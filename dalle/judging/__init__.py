@@ -22,7 +22,7 @@ from dalle.contracts import Borders, Candidate, Request, SamplingOptions
 from dalle.engine import Studio
 from dalle.errors import ModelError
 from dalle.judge import NAME, Judge
-from dalle.judging.report import BestOf, Panels, Report, Row
+from dalle.judging.report import BestOf, Panels, Report, Row, doubling
 from dalle.judging.sheets import Sheet, save
 from dalle.judging.topics import TOPICS, Question, Topic
 from dalle.train.loop import psnr
@@ -172,8 +172,8 @@ def _rows(results: Mapping[Topic, Sequence[Trial]], samples: int) -> Iterable[Ro
 
 
 def _curve(results: Mapping[Topic, Sequence[Trial]], samples: int) -> Iterable[BestOf]:
-    """1, 2, 4 and so on, and all; of every topic its figure, and the mean of these."""
-    for k in [*(2**e for e in range(samples.bit_length()) if 2**e < samples), samples]:
+    """Of every topic its figure, and the mean of these."""
+    for k in doubling(samples):
         topics = {
             topic.name: _mean(trial.best_of(k, topic.aspects[0].name) for trial in trials)
             for topic, trials in results.items()

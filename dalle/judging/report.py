@@ -110,6 +110,11 @@ def comparison(reports: Mapping[str, Report]) -> str:
     return markdown(["setting", "random", f"best of {samples}", *topics], rows, texts=1)
 
 
+def doubling(samples: int) -> list[int]:
+    """1, 2, 4 and so on, and all."""
+    return [*(2**e for e in range(samples.bit_length()) if 2**e < samples), samples]
+
+
 def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]], texts: int) -> str:
     """A table whose columns line up, the first `texts` to the left, figures to the right."""
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
