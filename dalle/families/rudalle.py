@@ -195,7 +195,6 @@ def _sizes(tensors: Mapping[str, Tensor], stated: Stated, where: str) -> tuple[T
     if version not in CONV:
         raise CheckpointError(f"config.json states hf_version {version[:20]!r}; known are v3 and v2.")
     old = version == "v2"
-    last = depth - 1
     sizes = TransformerConfig(
         text_vocab=text_vocab,
         text_len=text_len + old,
@@ -204,7 +203,7 @@ def _sizes(tensors: Mapping[str, Tensor], stated: Stated, where: str) -> tuple[T
         width=width,
         depth=depth,
         heads=heads,
-        patterns=tuple("column" if (n - 1) % 4 == 0 else "lap" if n < last else CONV[version] for n in range(depth)),
+        patterns=_patterns(depth, version),
         pattern_start=text_len,
         mlp="gelu_tanh",
         sandwich=sandwich,
@@ -214,6 +213,11 @@ def _sizes(tensors: Mapping[str, Tensor], stated: Stated, where: str) -> tuple[T
         image_weight=stated.loss_img_weight,
     )
     return sizes, version
+
+
+def _patterns(depth: int, version: str) -> tuple[str, ...]:
+    """Of the layers; where the last one falls on a column, there is no convolution at all."""
+    return tuple("column" if n % 4 == 1 else "lap" if n < depth - 1 else CONV[version] for n in range(depth))
 
 
 def _version(tensors: Mapping[str, Tensor], text_len: int, side: int) -> str:

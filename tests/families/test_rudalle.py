@@ -226,6 +226,12 @@ def test_patterns_are_those_of_the_authors():
     assert checked >= 8
 
 
+def test_every_layer_has_the_pattern_that_the_authors_give_it():
+    ours = {"row": "lap", "col": "column", "conv": rudalle.CONV["v2"]}
+    for depth, kinds in json.loads((GOLDEN / "masks" / "layer_kinds.json").read_text()).items():
+        assert rudalle._patterns(int(depth), "v2") == tuple(ours[kind] for kind in kinds.split())
+
+
 CLIPS = sorted(path.parent for path in GOLDEN.glob("*/config.json") if "vision_width" in path.read_text())
 
 
