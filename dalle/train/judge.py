@@ -32,23 +32,22 @@ _UNASKED = -1  # a label where a question makes no sense
 class JudgeRecipe:
     """What is trained, how long and how fast."""
 
-    size: int = 96  # pixels
-    width: int = 192
-    layers: int = 3
-    heads: int = 4
+    size: int = 64  # pixels
+    width: int = 24
+    hidden: int = 48
     pictures: int = 8000  # of the corpus, at most
     words: int = 3000  # pictures of a word, made-up ones among them
     exam: int = 512  # held-out pictures that it is measured on, at most
-    decoded: int = 2  # each such picture is seen as the VAE paints it
-    steps: int = 2400
-    batch: int = 32
-    lr: float = 1e-3
+    decoded: int = 4  # each such picture is seen as the VAE paints it
+    steps: int = 3000
+    batch: int = 48
+    lr: float = 3e-3
     warmup: float = 0.05  # share of the steps
     weight_decay: float = 0.05
     shift: float = 0.05  # furthest move of a picture, as a share of its side, and its change of size
     tint: float = 0.04  # furthest change of a color channel
     blurred: float = 0.5  # share of the pictures that are softened
-    decay: float = 0.998  # of the moving average
+    decay: float = 0.99  # of the moving average
     precision: str = "bf16"
     seed: int = 0
 
@@ -93,7 +92,7 @@ def form(answers: Iterable[Answers], recipe: JudgeRecipe) -> ClassifierConfig:
             found.setdefault(QUESTIONS[question], set()).add(answer)
     questions = {question: kind for question, kind in QUESTIONS.items() if question in asked}
     kinds = {kind: tuple(sorted(names)) for kind, names in found.items()}
-    return ClassifierConfig(questions, kinds, recipe.size, recipe.width, recipe.layers, recipe.heads)
+    return ClassifierConfig(questions, kinds, recipe.size, recipe.width, recipe.hidden)
 
 
 def labels(answers: Sequence[Answers], sizes: ClassifierConfig) -> Tensor:
@@ -174,6 +173,8 @@ def train_judge(
         if step % 50 == 0:
             run.log(loss=loss)
     if run.finished:
+        for ours, theirs in zip(average.net.buffers(), net.buffers(), strict=True):
+            ours.copy_(theirs)  # of the normalisations, which have no gradient to average
         checkpoint.write_tensors(average.net.state_dict(), out, NAME, torch.float16)
         config.save(sizes, out / f"{NAME}.json")
         judge = Judge.load(out, device)

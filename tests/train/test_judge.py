@@ -13,7 +13,7 @@ from dalle.train.judge import Batches, JudgeRecipe, Lesson, augment, form, label
 from dalle.worlds import World, WorldConfig
 
 COLORS = {"red": (220, 30, 30), "green": (30, 180, 60), "blue": (40, 60, 220)}
-RECIPE = JudgeRecipe(size=32, width=48, layers=1, heads=2, steps=120, batch=12, lr=4e-3, precision="fp32")
+RECIPE = JudgeRecipe(size=32, width=8, hidden=16, steps=60, batch=12, precision="fp32")
 TOLD = [{"color": a, "color2": b} if b else {"color": a} for a in COLORS for b in (*COLORS, None) if a != b]
 
 
