@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from dalle import sampling
 from dalle.contracts import SamplingOptions, TokenModel
 from dalle.errors import SettingError
+from dalle.nn.seq2seq import Seq2Seq, Seq2SeqConfig, StackConfig
 from dalle.nn.transformer import Transformer, TransformerConfig
 
 N = -math.inf
@@ -170,6 +171,13 @@ def net() -> Transformer:
     return net.eval().requires_grad_(False)
 
 
+def pair() -> Seq2Seq:
+    torch.manual_seed(0)
+    stack = StackConfig(depth=1, heads=2, hidden=48)
+    sizes = Seq2SeqConfig(8, 3, 512, grid=(3, 4), width=32, encoder=stack, decoder=stack)
+    return Seq2Seq(sizes).eval().requires_grad_(False)
+
+
 FREE = torch.full((SIZES.image_len,), -1)
 KEPT = FREE.clone()
 KEPT[:5] = torch.tensor([5, 6, 7, 8, 9])
@@ -198,6 +206,22 @@ def test_drawing_equals_reading_the_whole_stream_anew_for_every_token(net, guida
         image = torch.cat([image, tokens[:, None]], dim=1)
     start = 0 if kept is FREE else 5
     assert torch.equal(drawn(net, range(2), options, kept), image[:, start:])
+
+
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+@pytest.mark.parametrize("kept", [FREE, SCATTERED])
+@pytest.mark.parametrize("kind", ["decoder", "encoder-decoder"])
+def test_likelihoods_are_what_the_model_says_without_guidance_and_filters(net, kind, kept, guidance):
+    model = net if kind == "decoder" else pair()
+    options = SamplingOptions(guidance=guidance, temperature=0.7, top_k=50, top_p=0.9)
+    told = torch.full((3, SIZES.image_len), torch.nan)
+    tokens = torch.stack(list(sampling.draw(model, TEXT, NULL, 9, [6, 0, 3], options, kept, told)), dim=1)
+    start = SIZES.image_len - tokens.shape[1]
+    assert told[:, :start].isnan().all()
+    whole = torch.cat([kept[:start].expand(3, -1), tokens], dim=1)  # (n, I)
+    logits = model(TEXT.expand(3, -1), whole[:, :-1])  # (n, I, V)
+    expected = logits.softmax(2).gather(2, whole[:, :, None])[:, :, 0].log()
+    torch.testing.assert_close(told[:, start:], expected[:, start:], atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
