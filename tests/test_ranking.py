@@ -137,6 +137,12 @@ def test_no_hub_is_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         ClipRanker.pretrained("ViT-B-32", "laion2b_s34b_b79k")
 
 
+def test_published_models_come_from_the_hub_alone() -> None:
+    """The library would fetch one without a name there from an address of its own, offline or not."""
+    library = open_clip()
+    assert all(library.get_pretrained_cfg(*entry).get("hf_hub") for entry in library.list_pretrained())
+
+
 def test_operators_are_registered_only_where_they_are_missing() -> None:
     """In a fresh process, as registrations are for life: `nms` is there already and must be left alone."""
     script = """
