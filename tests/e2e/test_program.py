@@ -68,7 +68,7 @@ def test_stop_leaves_a_page_that_draws_again(page: Page, program: str):
     draw(page, "a red bird")
     expect(gallery(page, "sampling")).to_be_visible()
     page.keyboard.press("Escape")
-    expect(page.locator("#status")).to_have_text("Stopped.")
+    expect(page.locator("#status")).to_have_text("Stopped.", use_inner_text=True)
     expect(page.locator("#draw")).to_be_visible()
     set_number(page, "samples", 2)
     draw(page, "a red bird")

@@ -64,7 +64,7 @@ def test_a_sweep_stops_and_what_is_drawn_stays(page: Page, stripes, studio):
     sweep(page, 1)
     page.locator(".sweep[data-drawn='2']").wait_for()
     page.keyboard.press("Escape")
-    expect(page.locator("#status")).to_have_text("Stopped.")
+    expect(page.locator("#status")).to_have_text("Stopped.", use_inner_text=True)
     expect(page.locator("#draw")).to_be_visible()
     drawn = page.locator(".columns .gallery[data-stage=done]").count()
     assert 2 <= drawn < 15
