@@ -324,6 +324,25 @@ def test_from_a_prompt_and_a_picture_to_a_gallery(small):
     assert studio.bundle.options.guidance == 16
 
 
+def test_one_of_two_models_in_a_folder_is_named_by_a_half(small, tmp_path):
+    """As in the repository of the PyTorch port: encoder.pt, encoder_mini.pt, and one detoker.pt for both."""
+    place = tmp_path / "both"
+    shutil.copytree(small / "dalle_bart_mini", place)
+    for path in [path for path in place.iterdir() if path.name != "config.json"]:
+        shutil.copyfile(path, path.with_stem(f"{path.stem}_mini"))
+    tiny_vqgan(tmp_path / "vqgan")
+    shutil.copyfile(tmp_path / "vqgan/detoker.pt", place / "detoker.pt")
+    with pytest.raises(CheckpointError, match=r"_mini\.pt both hold the .*coder\. Name one of them"):
+        dalle_mini.load(place, CPU)
+    (place / "vocab.json").write_text("{}")  # of the other one
+    parts = dalle_mini.load(place / "encoder_mini.pt", CPU)
+    used = {"encoder_mini.pt", "decoder_mini.pt", "vocab_mini.json", "merges_mini.txt", "detoker.pt"}
+    assert {file.name for file in parts.files} >= used
+    assert parts.model and parts.images and parts.text
+    (place / "decoder_mini.pt").unlink()
+    assert models.inspect(str(place / "encoder_mini.pt")).missing == ("decoder",)
+
+
 def rewrite(path: Path, change) -> None:
     """Change the tensors of a Flax file by their names."""
     tensors = flaxfile.read(path)

@@ -423,6 +423,21 @@ def test_pictures_and_scores_from_python(place):
     assert model.decode(model.tokenize("a blue bird")) == ["a blue bird"]
 
 
+@pytest.mark.parametrize("zipped", [True, False])
+def test_half_precision_older_streams_and_what_training_left(place, content, zipped):
+    wanted = DALLE.of(dalle_pytorch.load(place, CPU))
+    text, codes = wanted.tokenize("a blue bird"), torch.arange(16)[None]
+    content["weights"] = {name: tensor.half() for name, tensor in content["weights"].items()}
+    content["opt_state"] = {"state": {0: {"step": 3, "exp_avg": torch.ones(3)}}, "param_groups": [{"lr": 0.1}]}
+    content["scheduler_state"] = {"best": 1.5, "mode_worse": float("inf")}
+    torch.save(content, place / "new", _use_new_zipfile_serialization=zipped)
+    (place / "new").replace(place / "dalle.pt")  # the first model goes on reading its own file
+    for dtype in (torch.float32, torch.bfloat16):
+        model = DALLE.of(dalle_pytorch.load(place, CPU, dtype))
+        near = 0.02 if dtype == torch.float32 else 0.4
+        torch.testing.assert_close(model(text, codes), wanted(text, codes), atol=near, rtol=0.1)
+
+
 def test_pieces_of_other_files(tmp_path):
     """YouTokenToMe's: three characters, one rule. BERT's: a word and its ending."""
     assert captions.find(tmp_path, 330) is None

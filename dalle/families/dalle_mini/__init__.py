@@ -79,18 +79,33 @@ def _kind(path: Path) -> str:
     return VQGAN_DRAWS if any_with("decoder.mid.") and not any_with("quantize.", "encoder.") else ""
 
 
+def _tag(place: Path) -> str | None:
+    """What half of a model, named as one of several in a folder, has behind its kind: "encoder_mini.pt" -> "_mini"."""
+    stem = place.stem
+    tags = [stem.removeprefix(half) for half in (ENCODER, DECODER) if stem.startswith(half)]
+    return tags[0] if tags and place.is_file() else None
+
+
+def _of_one_model(place: Path) -> list[Path]:
+    """The files of weights at a place; beside half of a model its other half and a VQGAN."""
+    if (tag := _tag(place)) is None:
+        return checkpoint.find(place, *SUFFIXES)
+    halves = [place.with_name(f"{half}{tag}{place.suffix}") for half in (ENCODER, DECODER)]
+    beside = [path for path in checkpoint.find(place.parent, *SUFFIXES) if _kind(path) in (VQGAN_BOTH, VQGAN_DRAWS)]
+    return [path for path in halves if path.is_file()] + beside
+
+
 def _files(place: Path) -> dict[str, Path]:
     """The parts that are there, by what they are. Raises CheckpointError for a second one, or for a foreign file."""
     files: dict[str, Path] = {}
-    for path in checkpoint.find(place, *SUFFIXES):
+    for path in _of_one_model(place):
         kind = _kind(path)
         if not kind:
             flaxfile.read(path) if path.suffix == flaxfile.SUFFIX else torchfile.read(path)  # says what is wrong
             raise CheckpointError(f"{path.name} is no part of this model. Keep it in another folder.")
         if kind in files:
-            raise CheckpointError(
-                f"{files[kind].name} and {path.name} both hold the {kind}. Keep one model in a folder."
-            )
+            both = f"{files[kind].name} and {path.name}"
+            raise CheckpointError(f"{both} both hold the {kind}. Name one of them, or keep one model in a folder.")
         files[kind] = path
     return files
 
@@ -142,7 +157,9 @@ def _text(
     place: Path, folder: Path, model: Seq2Seq, normalize: bool
 ) -> tuple[CaptionTokenizer | None, tuple[Path, ...]]:
     """The tokenizer and its files, the words that split hashtags among them, if they are there."""
-    vocabularies, merges = (sorted(folder.glob(pattern)) for pattern in ("vocab*.json", "merges*.txt"))
+    tag = _tag(place)
+    patterns = ("vocab*.json", "merges*.txt") if tag is None else (f"vocab{tag}.json", f"merges{tag}.txt")
+    vocabularies, merges = (sorted(folder.glob(pattern)) for pattern in patterns)
     if not vocabularies and not merges:
         return None, ()
     for name, files in (("vocab.json", vocabularies), ("merges.txt", merges)):

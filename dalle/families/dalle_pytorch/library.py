@@ -78,8 +78,8 @@ class DALLE:
             image = text[:, :0]
         codes = self.images.encode(image) if image.is_floating_point() else image
         of_text, of_image = self.model.logits(stream, codes.flatten(1))
-        of_text = F.pad(of_text, (0, of_image.shape[2]), value=MASKED)
-        of_image = F.pad(of_image, (self.model.config.text_vocab, 0), value=MASKED)
+        of_text = F.pad(of_text.float(), (0, of_image.shape[2]), value=MASKED)
+        of_image = F.pad(of_image.float(), (self.model.config.text_vocab, 0), value=MASKED)
         return torch.cat([of_text, of_image], dim=1)
 
     forward = __call__
