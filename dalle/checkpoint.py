@@ -223,6 +223,8 @@ def check(net: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
         if tensor.shape != wanted[name].shape:
             shapes = f"{tuple(tensor.shape)} instead of {tuple(wanted[name].shape)}"
             raise CheckpointError(f"{where}: {name} has the shape {shapes}.")
+        if tensor.is_floating_point() != wanted[name].is_floating_point():
+            raise CheckpointError(f"{where}: {name} holds numbers of another kind than it should: {tensor.dtype}.")
 
 
 def fingerprint(paths: Iterable[Path]) -> str:

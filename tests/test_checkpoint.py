@@ -108,6 +108,10 @@ def test_a_net_gets_exactly_its_tensors():
         ({"bias": None}, "net.safetensors lacks the tensor bias."),
         ({"gain": torch.zeros(1)}, "net.safetensors holds a tensor that its configuration does not name: gain."),
         ({"bias": torch.zeros(3)}, "net.safetensors: bias has the shape (3,) instead of (2,)."),
+        (
+            {"bias": torch.zeros(2, dtype=torch.long)},
+            "net.safetensors: bias holds numbers of another kind than it should: torch.int64.",
+        ),
     ],
 )
 def test_the_first_tensor_that_does_not_fit_is_named(change, sentence):

@@ -78,7 +78,8 @@ def _tower(there: Tensors, theirs: str, out: dict[str, Tensor], ours: str, width
     depth = inner = 0
     while there.any(f"{theirs}.layers.layers.{depth}."):
         prefix = f"{theirs}.layers.layers.{depth}."
-        inner = next((there.shape(n)[0] // 3 for n in there if n.startswith(prefix) and n.endswith("to_qkv.weight")), 0)
+        joint = next((n for n in there if n.startswith(prefix) and n.endswith("to_qkv.weight")), "")
+        inner = _rows(there, joint)[0] // 3 if joint else 0
         branches.attention(there, f"{prefix}0.", out, f"{ours}.layers.{depth}.attention", width, inner)
         branches.mlp(there, f"{prefix}1.", out, f"{ours}.layers.{depth}.mlp", width)
         depth += 1
