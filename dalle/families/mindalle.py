@@ -109,8 +109,8 @@ def load(place: Path, device: torch.device, dtype: torch.dtype = torch.float32) 
     if images is not None and (images.vocab, images.grid) != (model.config.image_vocab, model.config.grid):
         raise CheckpointError("Stage 1 is not the one that stage 2 was trained with.")
     text, more = _text(place, model.config)
-    version = "text to image" if model.config.text_len > 1 else "transfer model"
-    return Parts(text, model, images, None, "minDALL-E", OPTIONS, (*files, *more), version)
+    version, languages = ("text to image", ("English",)) if model.config.text_len > 1 else ("transfer model", ())
+    return Parts(text, model, images, None, "minDALL-E", OPTIONS, (*files, *more), version, languages)
 
 
 def _is_stage1(content: Any) -> bool:

@@ -59,7 +59,7 @@ def load(place: Path, device: torch.device, dtype: torch.dtype = torch.float32) 
     title = TITLES.get(model.config.width, "DALL·E mini of another size")
     version, options = ("Flax", FLAX_OPTIONS) if MODEL in files else ("PyTorch", TORCH_OPTIONS)
     used = (*weights, *(() if where is None else (where,)), *pictures, *words)
-    return Parts(text, model, images, title=title, options=options, files=used, version=version)
+    return Parts(text, model, images, None, title, options, used, version, ("English",))
 
 
 def _kind(path: Path) -> str:

@@ -54,6 +54,7 @@ class Card:
     model: str | None = "transformer"  # one of `MODELS`
     images: str | None = "dvae"  # one of `IMAGES`
     ranker: str | None = None  # one of `RANKERS`; our own CLIP is told by its files
+    languages: tuple[str, ...] = ()  # of prompts; none where they are not known
 
 
 def detect(place: Path) -> bool:
@@ -77,7 +78,7 @@ def load(place: Path, device: torch.device, dtype: torch.dtype = torch.float32) 
     nets = [name for name in (card.images, card.model, card.ranker) if name is not None]
     weights = [file for name in nets for file in checkpoint.shards(place, name)]
     files = (*(place / f"{name}.json" for name in nets), *more, *weights)
-    return Parts(text, model, images, ranker, card.title, card.options, files)
+    return Parts(text, model, images, ranker, card.title, card.options, files, languages=card.languages)
 
 
 def save(parts: Parts, source: Path, place: Path, dtype: torch.dtype) -> None:
@@ -95,7 +96,8 @@ def save(parts: Parts, source: Path, place: Path, dtype: torch.dtype) -> None:
         for name in (CONFIG, WEIGHTS):
             shutil.copyfile(source / name, place / name)
     length = 0 if parts.text is None else parts.text.length
-    config.save(Card(parts.title, length, parts.options, text, model, images, ranker), place / CARD)
+    card = Card(parts.title, length, parts.options, text, model, images, ranker, parts.languages)
+    config.save(card, place / CARD)
 
 
 def files(place: Path) -> list[str]:
