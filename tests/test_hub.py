@@ -2,7 +2,11 @@
 
 import hashlib
 import json
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import ClassVar
 
 import pytest
 import torch
@@ -118,6 +122,59 @@ def test_the_real_library_answers_offline_with_a_sentence(monkeypatch, tmp_path)
         models.find("dalle-mini")
     with pytest.raises(UnknownModelError):
         models.find("a/b/c")
+
+
+class CutOnce(BaseHTTPRequestHandler):
+    """The Hub with one file; the first time, the connection ends in the middle of it."""
+
+    content = bytes(range(256)) * 400
+    asked: ClassVar[list[str | None]] = []
+
+    def do_HEAD(self) -> None:
+        self._head(200, len(self.content))
+
+    def do_GET(self) -> None:
+        wanted = self.headers.get("Range")
+        self.asked.append(wanted)
+        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
+        part = self.content[start:]
+        self._head(206 if wanted else 200, len(part))
+        self.wfile.write(part if len(self.asked) > 1 else part[: len(part) // 2])
+
+    def _head(self, status: int, length: int) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(length))
+        self.send_header("ETag", '"e7a9"')
+        self.send_header("X-Repo-Commit", "a" * 40)
+        self.send_header("Accept-Ranges", "bytes")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Quietly."""
+
+
+def test_a_download_goes_on_where_it_was_stopped(monkeypatch, tmp_path):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), CutOnce)
+    Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr(hub.constants, "ENDPOINT", address)
+    monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", False)
+    template = "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + template)
+    monkeypatch.setattr(hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(hub.constants, "HF_HOME", str(tmp_path))
+    monkeypatch.setattr(hub.constants, "DOWNLOAD_CHUNK_SIZE", 1024)  # what is written at once; the rest is lost
+    monkeypatch.setattr(CutOnce, "asked", [])
+    source = Source("me/one", ("weights.bin",), sha256={"weights.bin": hashlib.sha256(CutOnce.content).hexdigest()})
+    try:
+        with suppress(DownloadError):  # the library itself may try again
+            hub.gather("made", [source])
+        folder = hub.gather("made", [source])
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert (folder / "weights.bin").read_bytes() == CutOnce.content
+    assert CutOnce.asked[0] is None and CutOnce.asked[1:] == [f"bytes={len(CutOnce.content) // 2}-"]
 
 
 def test_models_that_are_elsewhere_say_where():
