@@ -108,7 +108,7 @@ def read_meta(source: Path | bytes) -> dict[str, Any]:
     with _open(source) as image:
         try:
             meta = json.loads(image.info.get(_META_KEY, "{}"))
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, RecursionError):
             return {}
     return meta if isinstance(meta, dict) else {}
 

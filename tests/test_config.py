@@ -75,7 +75,7 @@ def test_what_is_needed_must_be_there():
         config.from_json(Outer, {})
 
 
-@pytest.mark.parametrize("text", ["{", "", '{"side": 1', b"\xff\xfe\x00"])
+@pytest.mark.parametrize("text", ["{", "", '{"side": 1', b"\xff\xfe\x00", "[" * 100_000])
 def test_unreadable_files_end_in_a_sentence(text, tmp_path: Path):
     path = tmp_path / "outer.json"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())

@@ -189,6 +189,13 @@ def test_other_pictures_have_no_metadata():
         images.read_meta(b"nothing")
 
 
+@pytest.mark.parametrize("note", ["[" * 100_000, "{", "[1]"])
+def test_damaged_metadata_is_none(note):
+    info = images.PngImagePlugin.PngInfo()
+    info.add_text("dalle", note)
+    assert images.read_meta(encoded(noise(), pnginfo=info)) == {}
+
+
 def test_metadata_names_all_that_draws_the_picture_again():
     own = SamplingOptions(guidance=3.0)
     bundle = Bundle("emoji", "Emoji", None, None, None, None, own, fingerprint="abc")  # type: ignore[arg-type]

@@ -132,7 +132,7 @@ def _read_config(place: Path) -> tuple[dict[str, Any], list[Path]]:
     files = checkpoint.find(place, ".yaml", ".yml")
     for file in files:
         try:
-            content = yaml.safe_load(file.read_bytes()[:_MAX_YAML])
+            content = yaml.load(file.read_bytes()[:_MAX_YAML], _PlainLoader)
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise CheckpointError(f"{file.name} is not readable YAML ({type(error).__name__}).") from error
         if not isinstance(content, dict):
@@ -141,11 +141,20 @@ def _read_config(place: Path) -> tuple[dict[str, Any], list[Path]]:
     return sections, files
 
 
+class _PlainLoader(yaml.SafeLoader):
+    """Plain values only, and no aliases, by which a small file could name no end of them."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("an alias")
+        return super().compose_node(parent, index)
+
+
 def _stage1(stated: Stage1, tensors: Mapping[str, Tensor], where: str, device: torch.device) -> VQGAN:
     sizes = stated.hparams
     if stated.type != "vqgan" or sizes.double_z or (sizes.in_channels, sizes.out_ch) != (3, 3):
         raise CheckpointError("config.yaml asks for a stage 1 other than a VQGAN of RGB pictures.")
-    if sizes.num_res_blocks > len(tensors):
+    if max(sizes.num_res_blocks, len(sizes.ch_mult)) > len(tensors):
         raise CheckpointError(f"{where} has fewer layers than config.yaml says.")
     levels = range(len(sizes.ch_mult))
     net = VQGANConfig(

@@ -153,7 +153,7 @@ def _json(text: str) -> dict[str, Any]:
     """Raises LinkError."""
     try:
         told = json.loads(text[: share.MAX_LENGTH])
-    except ValueError:
+    except (ValueError, RecursionError):
         told = None
     if not isinstance(told, dict):
         raise LinkError("The note in this picture is damaged.")

@@ -207,6 +207,7 @@ def test_weights_that_do_not_fit_are_named(place, change, sentence):
         ("stage1", {"ch": 20}, "no net has the sizes"),
         ("stage1", {"double_z": True}, "other than a VQGAN"),
         ("stage1", {"num_res_blocks": 10**9}, "fewer layers"),
+        ("stage1", {"ch_mult": [1] * 100_000}, "fewer layers"),
         ("stage1", {"attn_resolutions": [8]}, r"stage1_last\.ckpt (lacks|holds)"),
         ("stage1", {"resolution": 16, "attn_resolutions": [8]}, "not the one that stage 2 was trained with"),
     ],
@@ -224,3 +225,18 @@ def test_a_model_of_classes_takes_their_numbers():
         with pytest.raises(PromptError, match="from 0 to 6"):
             text.encode(prompt)
     assert mindalle.ClassNumbers(1).encode("whatever").tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        "a: &a {x: 1}\nstage2: {<<: [*a, *a]}",  # one that names one that names one … ten times each
+        "stage2: !!python/object/apply:os.getcwd []",
+    ],
+    ids=["deep", "aliases", "objects"],
+)
+def test_only_plain_yaml_is_read(place, text):
+    (place / "config.yaml").write_text(text)
+    with pytest.raises(CheckpointError, match=r"config\.yaml is not readable YAML"):
+        mindalle.load(place, CPU)
