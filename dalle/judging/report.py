@@ -117,7 +117,7 @@ def doubling(samples: int) -> list[int]:
 
 def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]], texts: int) -> str:
     """A table whose columns line up, the first `texts` to the left, figures to the right."""
-    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    widths = [max(2, *map(len, column)) for column in zip(heads, *rows, strict=True)]  # a rule is at least "-:"
     rule = ["-" * width if i < texts else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
     lines = [
         [cell.ljust(w) if i < texts else cell.rjust(w) for i, (cell, w) in enumerate(zip(cells, widths, strict=True))]
@@ -158,13 +158,21 @@ def curve_picture(report: Report) -> Image.Image:
     for share in (0, 0.25, 0.5, 0.75, 1):
         draw.line((_LEFT, level(share), _LEFT + width, level(share)), _PALE)
         draw.text((_LEFT - 8, level(share)), f"{share:.0%}", _INK, font, anchor="rm")
-    lowest = 0.0
-    for topic, last in sorted(report.curve[-1].topics.items(), key=lambda item: -item[1]):
+    names = sorted(report.curve[-1].topics.items(), key=lambda item: -item[1])
+    heights = _spread([level(last) for _, last in names], level(0))
+    for (topic, _), y in zip(names, heights, strict=True):
         draw.line([(x, level(p.topics[topic])) for x, p in zip(across, report.curve, strict=True)], (150, 160, 200), 1)
-        lowest = max(lowest + 15, level(last))  # names that would lie on each other move down
-        draw.text((_LEFT + width + 10, lowest), topic, (110, 116, 140), font, anchor="lm")
+        draw.text((_LEFT + width + 10, y), topic, (110, 116, 140), font, anchor="lm")
     draw.line([(x, level(p.mean)) for x, p in zip(across, report.curve, strict=True)], _LINE, 3)
     for x, point in zip(across, report.curve, strict=True):
         draw.text((x, level(point.mean) - 10), _percent(point.mean), _LINE, font, anchor="ms")
         draw.text((x, _SIZE[1] - _BOTTOM + 10), str(point.k), _INK, font, anchor="mt")
     return sheet
+
+
+def _spread(heights: Sequence[float], bottom: float, gap: float = 15) -> list[float]:
+    """Rising heights of names, moved apart and kept above `bottom`."""
+    apart: list[float] = []
+    for height in heights:
+        apart.append(max(height, apart[-1] + gap) if apart else height)
+    return [min(height, bottom - gap * left) for height, left in zip(apart, reversed(range(len(apart))), strict=True)]

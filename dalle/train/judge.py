@@ -1,7 +1,8 @@
 """The judge's own training: to read off a picture the facts that it was drawn from.
 
-It sees the pictures of the training split, many of them as the discrete VAE paints them, since all that a model
-draws comes through its decoder; and made-up words, so that it learns to spell and not the few words of a small world.
+It sees the pictures of the training split and, as an instrument may, others with held-out combinations; a part of them
+as the discrete VAE paints them, since all that a model draws comes through its decoder; and made-up words, so that it
+learns to spell and not the few words of a small world.
 """
 
 import json
@@ -35,7 +36,8 @@ class JudgeRecipe:
     size: int = 64  # pixels
     width: int = 24
     hidden: int = 48
-    pictures: int = 8000  # of the corpus, at most
+    pictures: int = 16_000  # of the corpus, at most
+    unseen: int = 4000  # of combinations that models are not shown; a measuring instrument may know them
     words: int = 3000  # pictures of a word, made-up ones among them
     exam: int = 512  # held-out pictures that it is measured on, at most
     decoded: int = 4  # each such picture is seen as the VAE paints it
@@ -76,9 +78,8 @@ def _small(corpus: Corpus, chosen: range, dvae: DVAE, every: int, size: int) -> 
     device = next(dvae.parameters()).device
     images = to_images(corpus.pictures[chosen.start : chosen.stop]).to(device)
     if every:
-        tokens = torch.from_numpy(corpus.tokens[chosen.start : chosen.stop : every].astype(np.int64))
         with autocast(device, "bf16"):
-            images[::every] = dvae.decode(tokens.to(device)).float()
+            images[::every] = dvae.decode(dvae.encode(images[::every])).float()
     return resize(images, size).mul(255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
 

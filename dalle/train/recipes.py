@@ -65,7 +65,7 @@ SMALL = Recipe(
     transformer=TransformerRecipe(width=192, depth=6, heads=3, steps=3000),
     polish=PolishRecipe(steps=1200),
     clip=ClipRecipe(batch=64, steps=1300),
-    judge=JudgeRecipe(steps=900),
+    judge=JudgeRecipe(steps=3600),
     options=SamplingOptions(guidance=2.0, temperature=1.0, top_k=128),
 )
 
@@ -92,7 +92,7 @@ TINY = Recipe(
     clip=ClipRecipe(
         image_size=32, width=64, layers=1, text_width=64, text_layers=1, embed_dim=16, context=24, steps=4, batch=16
     ),
-    judge=JudgeRecipe(size=32, width=8, hidden=8, words=32, steps=4, batch=8, precision="fp32"),
+    judge=JudgeRecipe(size=32, width=8, hidden=8, unseen=32, words=32, steps=4, batch=8, precision="fp32"),
 )
 
 RECIPES = {"small": SMALL, "tiny": TINY}

@@ -18,7 +18,7 @@ from dalle.train.polish import polish
 from dalle.train.recipes import Recipe
 from dalle.train.tokenizer import tokenize, train_tokenizer
 from dalle.train.transformer import train_transformer
-from dalle.worlds import World
+from dalle.worlds import World, WorldConfig
 from dalle.worlds.folder import FolderSource, TarSource
 
 
@@ -104,20 +104,24 @@ class Workshop:
             return True
         if self.data != "world":
             raise TrainingError("A judge learns from the facts behind the pictures of the world; a folder has none.")
-        recipe, dvae = self.recipe.judge, self._read_codes()
-        spelled = World(replace(self.recipe.world, vocabulary="full", families={"word": 1.0}))
-        words = Corpus.draw(spelled, recipe.words, self.out / "corpus" / "words", size=dvae.size)
-        if not words.has_tokens:
-            tokenize(dvae, words)
-        world, heldout = World(self.recipe.world), World(replace(self.recipe.world, split="heldout"))
+        self._need("dvae.json", "tokenizer")
+        recipe, dvae = self.recipe.judge, read_dvae(self.out)
+        shown, heldout = self.recipe.world, replace(self.recipe.world, split="heldout")
+        other = replace(heldout, seed=shown.seed + 1)  # not the pictures that models are measured on
+        spelled = replace(shown, vocabulary="full", families={"word": 1.0})
 
-        def seen(name: str, corpus: Corpus, source: World, count: int, every: int) -> Lesson:
-            plans = (source.plan(index) for index in range(min(count, len(corpus))))
+        def drawn(name: str, world: WorldConfig, count: int) -> Corpus:
+            return Corpus.draw(World(world), count, self.out / "corpus" / name, size=dvae.size)
+
+        def seen(name: str, corpus: Corpus, world: WorldConfig, count: int, every: int) -> Lesson:
+            plans = map(World(world).plan, range(min(count, len(corpus))))
             told = [answers(plan.family, plan.facts) for plan in plans]
             return lesson(corpus, told, dvae, every, recipe.size, self.out / f"judge_{name}.npy")
 
+        unseen, words = drawn("unseen", other, recipe.unseen), drawn("words", spelled, recipe.words)
         lessons = [
-            seen("world", self.corpus, world, recipe.pictures, recipe.decoded),
+            seen("world", self.corpus, shown, recipe.pictures, recipe.decoded),
+            seen("unseen", unseen, other, recipe.unseen, recipe.decoded),
             seen("words", words, spelled, recipe.words, recipe.decoded),
         ]
         exams = {
