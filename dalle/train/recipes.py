@@ -65,7 +65,7 @@ SMALL = Recipe(
     transformer=TransformerRecipe(width=192, depth=6, heads=3, steps=3000),
     polish=PolishRecipe(steps=1200),
     clip=ClipRecipe(batch=64, steps=1300),
-    judge=JudgeRecipe(steps=3600),
+    judge=JudgeRecipe(steps=6000),
     options=SamplingOptions(guidance=2.0, temperature=1.0, top_k=128),
 )
 
