@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -134,6 +133,9 @@ class CutOnce(BaseHTTPRequestHandler):
         self._head(200, len(self.content))
 
     def do_GET(self) -> None:
+        if not self.path.endswith("/weights.bin"):  # the library asks for other things too
+            self.send_error(404)
+            return
         wanted = self.headers.get("Range")
         self.asked.append(wanted)
         start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
@@ -167,8 +169,6 @@ def test_a_download_goes_on_where_it_was_stopped(monkeypatch, tmp_path):
     monkeypatch.setattr(CutOnce, "asked", [])
     source = Source("me/one", ("weights.bin",), sha256={"weights.bin": hashlib.sha256(CutOnce.content).hexdigest()})
     try:
-        with suppress(DownloadError):  # the library itself may try again
-            hub.gather("made", [source])
         folder = hub.gather("made", [source])
     finally:
         server.shutdown()
