@@ -208,6 +208,7 @@ def test_evaluate_passes_its_settings_on_and_prints_what_comes_back(studio, monk
     module = SimpleNamespace(evaluate=evaluate, heldout_world=lambda *named: named)
     monkeypatch.setitem(sys.modules, "dalle.evaluate", module)
     command = ["evaluate", "--model", "painted", "--captions", "5", "--samples", "2", "--out", str(tmp_path)]
+    command += ["--by", "clip"]
     assert main(command) == main([*command, "--json"]) == 0
     assert calls == [(studio, ("painted", 32), 5, 2, tmp_path)] * 2
     assert capsys.readouterr().out == 'recall@1 0.75\n{\n  "recall": 0.75\n}\n'

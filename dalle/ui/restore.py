@@ -42,8 +42,9 @@ class Desk:
 
     @property
     def outputs(self) -> list[gr.components.Component]:
-        parts = [self.status, self.facts, self.card, self.model, self.picker, self.prompt]
-        return [*parts, *self.settings.inputs, *self.primed.outputs, *self.words.outputs]
+        """The status comes last: Gradio fills parts one after the other, and what it says shall be true by then."""
+        parts = [self.facts, self.card, self.model, self.picker, self.prompt]
+        return [*parts, *self.settings.inputs, *self.primed.outputs, *self.words.outputs, self.status]
 
     def visit(self, browser: gr.Request, model: str) -> Updates:
         """A page was opened, perhaps by a link."""

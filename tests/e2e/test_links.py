@@ -125,11 +125,14 @@ def test_a_picture_that_is_dropped_back_restores_all(desk: Page, stripes):
     asked = studio.requests[-1]
     with desk.expect_download() as download:
         desk.locator(".save").first.click()
+    saved = Path(download.value.path())  # waits for the end of the download, which a reload would stop
     desk.reload()
     expect(desk.locator("#status")).to_contain_text("Ready")
-    drop_file(desk, Path(download.value.path()))
+    drop_file(desk, saved)
     expect(desk.locator("#status")).to_contain_text("Everything is set")
     expect(desk.locator(PROMPT)).to_have_value("a red bird")
+    open_panel(desk, "advanced")
+    expect(desk.locator("#temperature input[type=number]")).to_have_value("0.8")
     desk.locator("#draw").click()
     await_gallery(desk)
     assert studio.requests[-1] == asked and asked.seed == 4711 and asked.options.temperature == 0.8
