@@ -301,7 +301,7 @@ class Transformer(nn.Module):
         if hidden is None:
             return mask
         keys = hidden[:, None, None, :size]
-        if pattern != "full":  # there, only image tokens do not see what is hidden
+        if pattern not in ("full", "blocks"):  # there, only image tokens do not see what is hidden
             keys = keys & (torch.arange(size, device=x.device) >= self.config.text_len)[:, None]
         return _hide(pattern, mask, keys, x)
 
