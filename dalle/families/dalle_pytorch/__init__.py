@@ -20,7 +20,8 @@ from dalle.nn.transformer import Transformer
 
 __all__ = ["DALLE", "detect", "load"]
 
-SHELLS = ("dalle_pytorch.", "dall_e.", "torch.nn.")  # classes of the module that early releases stored with hparams
+SHELLS = ("dalle_pytorch.", "dall_e.", "torch.nn.", "deepspeed.")  # what early releases and DeepSpeed store beside
+NOTE, SHARD = "note of DeepSpeed", "mp_rank_00_model_states.pt"  # a file without weights, and where they are
 KEPT_SHARE = 0.9  # the `top_k` of the authors' own program, a share of the vocabulary to leave out
 
 
@@ -41,20 +42,16 @@ def load(place: Path, device: torch.device, dtype: torch.dtype = torch.float32) 
         paths = tuple(files[0] for files in found.values())
         return Parts(images=tokenizer, title="DALLE-pytorch, in parts", files=paths)
     path = found["transformer"][0]
-    content = torchfile.read(path, SHELLS)
-    if isinstance(content["weights"], str):
-        raise CheckpointError(
-            f"{path.name} holds no weights, for it was trained with DeepSpeed: they are in the folders beside it. "
-            "Gather them into one float32 file first, and store that under the key weights."
-        )
-    tensors = checkpoint.named(content["weights"], path.name)
+    content, weights, held = _read_transformer(path)
+    tensors = checkpoint.named(weights, held[-1].name)
     if device.type == "meta":  # folding costs nothing then
         tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
     own = {name: tensor for name, tensor in tensors.items() if not name.startswith("vae.")}
     folded = layout.fold(own, content["hparams"], content.get("version"), path.name, dtype)
     config = folded.config
     frozen = {name.removeprefix("vae."): tensor for name, tensor in tensors.items() if name.startswith("vae.")}
-    tokenizer = images.build(frozen, config.grid[0], path.name, device) if frozen else None
+    stated = content.get("vae_params")
+    tokenizer = images.build(frozen, stated, config.grid[0], path.name, device) if frozen else None
     if tokenizer is not None and tokenizer.vocab != config.image_vocab:
         raise CheckpointError(f"{path.name}: its image tokenizer has {tokenizer.vocab} codes, its transformer others.")
     model = checkpoint.build(lambda: Transformer(config), folded.tensors, path.name, device, dtype)
@@ -69,7 +66,7 @@ def load(place: Path, device: torch.device, dtype: torch.dtype = torch.float32) 
         ranker=ranker.PairRanker(judge, pieces) if judge and pieces else None,
         title=f"DALLE-pytorch, {config.depth} layers of {config.width} channels",
         options=SamplingOptions(top_k=top_k(KEPT_SHARE, config)),
-        files=(path, *beside),
+        files=(*held, *beside),
         version=folded.version,
     )
 
@@ -80,7 +77,8 @@ def _sorted(place: Path) -> dict[str, list[Path]]:
     for path in checkpoint.find(place, *checkpoint.TORCH_SUFFIXES):
         if kind := _kind(torchfile.look(path)):
             found[kind].append(path)
-    return dict(found)
+    notes = found.pop(NOTE, [])  # of a training run that also wrote a whole file, most often
+    return dict(found) if "transformer" in found or not notes else {**found, "transformer": notes}
 
 
 def _kind(content: Any) -> str | None:
@@ -91,18 +89,40 @@ def _kind(content: Any) -> str | None:
     weights = content.get("weights")
     if "hparams" not in content or not isinstance(weights, dict | str):
         return None
-    if isinstance(weights, str) or any(str(name).startswith("transformer.") for name in weights):
+    if isinstance(weights, str):
+        return NOTE
+    if any(str(name).startswith("transformer.") for name in weights):
         return "transformer"
     return "image tokenizer" if "codebook.weight" in weights else None
+
+
+def _read_transformer(path: Path) -> tuple[dict[str, Any], Any, tuple[Path, ...]]:
+    """What `dalle.pt` holds, its weights, and the files that they came from.
+
+    DeepSpeed leaves a sentence in their place, and has them in a folder of its own for each of its checkpoints.
+    """
+    content = torchfile.read(path, SHELLS)
+    if not isinstance(content["weights"], str):
+        return content, content["weights"], (path,)
+    shards = sorted(path.parent.glob(f"global_step*/{SHARD}"), key=lambda file: (len(file.parent.name), file))
+    latest = path.with_name("latest")
+    step = latest.read_text("utf-8", "replace").strip() if latest.is_file() else ""
+    if not shards:
+        raise CheckpointError(
+            f"{path.name} holds no weights, for it was trained with DeepSpeed, and there is no {SHARD} in a folder "
+            "beside it. Gather the parts that are there with DeepSpeed's zero_to_fp32.py, and store what it writes "
+            "under the key weights."
+        )
+    shard = next((file for file in shards if file.parent.name == step), shards[-1])
+    held = torchfile.read(shard, SHELLS)
+    return content, held.get("module") if isinstance(held, dict) else None, (path, shard)
 
 
 def _read_images(path: Path, device: torch.device) -> Any:
     """`vae.pt`."""
     content = torchfile.read(path, SHELLS)
-    size = content["hparams"].get("image_size") if isinstance(content["hparams"], dict) else None
-    if not isinstance(size, int) or not 0 < size <= layout.LARGEST:
-        raise CheckpointError(f"{path.name}: the hyper-parameter image_size should be a number of pixels.")
-    return images.strided(checkpoint.named(content["weights"], path.name), size, path.name, device)
+    tensors = checkpoint.named(content["weights"], path.name)
+    return images.strided(tensors, content["hparams"], path.name, device)
 
 
 def _read_ranker(path: Path, device: torch.device) -> Any:

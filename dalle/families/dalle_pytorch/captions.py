@@ -25,6 +25,7 @@ from dalle.yttm import Yttm
 CLIP_SIZE = 49408  # pieces of CLIP's vocabulary
 CLIP_MARKS = {"<|startoftext|>": "<start_of_text>", "<|endoftext|>": "<end_of_text>"}  # theirs, the library's
 CLIP_MARK_IDS = (49406, 49407)  # where CLIP's sentences start and end; these captions have none unless they are typed
+FILES = ("*.json", "*.bpe", "*.model", "vocab.txt")  # of pieces
 PAD = 0  # also a piece of its own in CLIP's vocabulary, which these models cannot tell from padding
 
 
@@ -119,7 +120,7 @@ def find(folder: Path, size: int) -> tuple[Pieces, tuple[Path, ...]] | None:
 
     Of the files in the folder, one with exactly that many pieces, else the one with most that is not too large.
     """
-    found = {path: pieces for path in sorted(folder.glob("*")) if (pieces := _read(path)) is not None}
+    found = {path: pieces for path in sorted(folder.glob("*")) if (pieces := read(path)) is not None}
     fitting = sorted((pieces.size, path) for path, pieces in found.items() if pieces.size <= size)
     if size == CLIP_SIZE and (not fitting or fitting[-1][0] < size):
         return ClipPieces(), ()
@@ -129,19 +130,17 @@ def find(folder: Path, size: int) -> tuple[Pieces, tuple[Path, ...]] | None:
     return found[path], (path,)
 
 
-def _read(path: Path) -> Pieces | None:
+def read(path: Path) -> Pieces | None:
     """The pieces of a file of `tokenizers` or YouTokenToMe, or of a list of word pieces; None where it is none."""
+    if not any(path.match(pattern) for pattern in FILES):
+        return None
     try:
-        if path.suffix == ".json":
-            text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
+        if text.lstrip().startswith("{"):
             return FilePieces(Tokenizer.from_str(text)) if "model" in json.loads(text) else None
-        if path.suffix == ".model":
-            return Yttm.load(path)
-        if path.name == "vocab.txt":
-            return FilePieces(_bert(path.read_text(encoding="utf-8").splitlines()))
+        return FilePieces(_bert(text.splitlines())) if path.suffix == ".txt" else Yttm.load(path)
     except Exception:  # the library raises bare Exception for any text that is no tokenizer
         return None
-    return None
 
 
 def _bert(vocabulary: list[str]) -> Tokenizer:

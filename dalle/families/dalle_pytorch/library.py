@@ -18,6 +18,7 @@ from dalle.errors import ModelError, PictureError, PromptError, SettingError
 from dalle.families import Parts
 from dalle.families.dalle_pytorch.captions import PAD, Captions, pad, place
 from dalle.nn.contrastive import Contrastive
+from dalle.nn.strided_vae import StridedVAE
 from dalle.nn.transformer import Transformer, TransformerConfig
 
 PRIMED = 0.4375  # share of a priming picture's tokens that are kept by default
@@ -67,17 +68,17 @@ class DALLE:
             null_cond_prob: the probability of replacing a caption by the empty one, to learn guidance.
 
         Returns: (B, T + n + 1, N + V) logits, one row less where n is I; those of text in image rows, and of images in
-            text rows, are the smallest float32. Or the loss.
+            text rows, are the smallest float32. Or the loss. Raises InputError for tensors of other shapes.
         """
         text = self._checked(text)
         dropped = torch.rand(len(text), 1, device=text.device) < null_cond_prob
         stream = place(text.masked_fill(dropped, PAD), self.model.config)
+        codes = text[:, :0] if image is None else self._codes(text, image)
         if return_loss:
-            return self.model(stream, image, return_loss=True, tokenizer=self.images).total
-        if image is None:
-            image = text[:, :0]
-        codes = self.images.encode(image) if image.is_floating_point() else image
-        of_text, of_image = self.model.logits(stream, codes.flatten(1))
+            if codes.shape[1] < self.model.config.image_len:
+                raise PictureError("The loss is that of captions with whole pictures.")
+            return self.model(stream, codes, return_loss=True).total
+        of_text, of_image = self.model.logits(stream, codes)
         of_text = F.pad(of_text.float(), (0, of_image.shape[2]), value=MASKED)
         of_image = F.pad(of_image.float(), (self.model.config.text_vocab, 0), value=MASKED)
         return torch.cat([of_text, of_image], dim=1)
@@ -170,15 +171,26 @@ class DALLE:
 
     def _prefix(self, text: Tensor, img: Tensor | None, count: int | None) -> Tensor:
         """The tokens that are kept of each picture: (B, r)."""
-        length, size = self.model.config.image_len, self.images.size
+        length = self.model.config.image_len
         if img is None:
             return text[:, :0]
-        if img.shape != (len(text), 3, size, size):
-            raise PictureError(f"The pictures should be (B, 3, {size}, {size}), one for each caption.")
         count = int(PRIMED * length) if count is None else count
         if not 0 <= count < length:
             raise SettingError(f"Between 0 and {length - 1} tokens of a picture can be kept.")
-        return self.images.encode(img.to(self._device)).flatten(1)[:, :count].clone()
+        return self._codes(text, img)[:, :count]
+
+    def _codes(self, text: Tensor, image: Tensor) -> Tensor:
+        """Pictures or first codes of them, one for each caption -> (B, n) codes. Raises PictureError."""
+        size, length = self.images.size, self.model.config.image_len
+        codes = image.to(self._device)
+        if image.is_floating_point():
+            channels = {3, self.images.config.channels if isinstance(self.images, StridedVAE) else 3}
+            if image.shape not in [(len(text), count, size, size) for count in channels]:
+                raise PictureError(f"The pictures should be (B, 3, {size}, {size}), one for each caption.")
+            codes = self.images.encode(codes).clone()  # an inference tensor could not be learned from
+        if len(codes) != len(text) or codes.flatten(1).shape[1] > length:
+            raise PictureError(f"There should be at most {length} codes of a picture for each caption.")
+        return codes.flatten(1)
 
 
 def _alike(rows: Tensor) -> list[list[int]]:

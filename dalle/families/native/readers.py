@@ -9,6 +9,7 @@ from dalle.contracts import TextTokenizer
 from dalle.errors import CheckpointError, ModelError
 from dalle.families.dalle_mini import WORDS
 from dalle.families.dalle_mini.captions import CaptionTokenizer, Normalizer, read_bpe
+from dalle.families.dalle_pytorch.captions import FILES as CAPTION_FILES
 from dalle.families.dalle_pytorch.captions import Captions, ClipPieces, find
 from dalle.families.dalle_pytorch.ranker import PairRanker
 from dalle.families.mindalle import CharBpe, ClassNumbers
@@ -63,7 +64,7 @@ READERS = {
     "classes": Reader(
         lambda text: type(text) is ClassNumbers, (), lambda folder, sizes: ClassNumbers(sizes.text_vocab)
     ),
-    "captions": Reader(lambda text: type(text) is Captions, ("*.json", "vocab.txt"), _captions),
+    "captions": Reader(lambda text: type(text) is Captions, CAPTION_FILES, _captions),
     "normalized_bpe": Reader(
         _normalizes, (*BYTE_BPE, f"*{WORDS}*"), lambda folder, sizes: _byte_bpe(folder, sizes, normalize=True)
     ),
