@@ -18,6 +18,7 @@ from dalle.errors import CheckpointError
 
 SHARD_BYTES = 9_500_000  # many hosts refuse, or store elsewhere, single files above 10 MB
 TORCH_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")  # of files of torch.save
+FLAT_SUFFIX = ".safetensors"
 N = TypeVar("N", bound=nn.Module)
 _KINDS = {  # names of number types in safetensors
     "BF16": torch.bfloat16,
@@ -54,11 +55,6 @@ def read_tensors(directory: Path, stem: str) -> dict[str, Tensor]:
     """All tensors of one net, on the CPU, in the type that they were stored in. Raises CheckpointError."""
     tensors: dict[str, Tensor] = {}
     for path in shards(directory, stem):
-        with path.open("rb") as file:
-            if file.read(len(_POINTER)) == _POINTER:
-                raise CheckpointError(
-                    f"{path.name} is only a Git LFS pointer, not the weights. Run `git lfs pull` to fetch them."
-                )
         part = _views(path)
         if twice := sorted(set(part) & set(tensors)):
             raise CheckpointError(f"{path.name} holds {twice[0]} a second time.")
@@ -68,6 +64,11 @@ def read_tensors(directory: Path, stem: str) -> dict[str, Tensor]:
 
 def _views(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file, views of it. Its library checks it, and this finds where they are."""
+    with path.open("rb") as start_of:
+        if start_of.read(len(_POINTER)) == _POINTER:
+            raise CheckpointError(
+                f"{path.name} is only a Git LFS pointer, not the weights. Run `git lfs pull` to fetch them."
+            )
     try:
         with safe_open(path, "pt") as file:
             names = file.keys()
@@ -84,6 +85,24 @@ def _views(path: Path) -> dict[str, Tensor]:
         first, _ = header[name]["data_offsets"]
         tensors[name] = mapped.view(memory, start + first, kind, math.prod(shape)).view(shape)
     return tensors
+
+
+def read(path: Path) -> Any:
+    """What a file of torch.save or safetensors holds, tensors as views of it. Raises CheckpointError."""
+    return _views(path) if path.suffix == FLAT_SUFFIX else torchfile.read(path)
+
+
+def look(path: Path) -> Any:
+    """As `read`, with checksums unread and any class a shell."""
+    return _views(path) if path.suffix == FLAT_SUFFIX else torchfile.look(path)
+
+
+def peek(path: Path) -> Any:
+    """What `look` would return; None where it is no readable file."""
+    try:
+        return look(path)
+    except (CheckpointError, OSError):
+        return None
 
 
 def write_tensors(
@@ -126,7 +145,7 @@ class Contents:
 
 def contents(path: Path) -> Contents:
     """Count a file's tensors by their names and shapes alone."""
-    if path.suffix == ".safetensors":
+    if path.suffix == FLAT_SUFFIX:
         tensors = list(_views(path).values())
     elif path.suffix == flaxfile.SUFFIX:
         tensors = list((flaxfile.peek(path) or {}).values())

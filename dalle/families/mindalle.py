@@ -94,13 +94,18 @@ def detect(place: Path) -> bool:
 
 def load(place: Path, device: torch.device, dtype: torch.dtype = torch.float32) -> Parts:
     """The parts that are there."""
-    sections, files = _read_config(place)
+    weights = checkpoint.find(place, *checkpoint.TORCH_SUFFIXES)
+    sections, files = _read_config(_near(place, weights, ".yaml", ".yml"))
     model = images = None
-    for file in checkpoint.find(place, *checkpoint.TORCH_SUFFIXES):
+    stages: dict[str, Path] = {}
+    for file in weights:
         content = torchfile.read(file, _SHELLS)
         tensors = checkpoint.named(content.get("state_dict") if isinstance(content, dict) else None, file.name)
         files.append(file)
-        if _is_stage2(content):
+        stage = "stage 2" if _is_stage2(content) else "stage 1"
+        if (first := stages.setdefault(stage, file)) is not file:
+            raise CheckpointError(f"{first.name} and {file.name} are both a {stage}: please keep one of them.")
+        if stage == "stage 2":
             model = _stage2(config.from_json(Stage2, sections["stage2"], "stage2"), tensors, file.name, device, dtype)
         else:
             images = _stage1(config.from_json(Stage1, sections["stage1"], "stage1"), tensors, file.name, device)
@@ -108,7 +113,7 @@ def load(place: Path, device: torch.device, dtype: torch.dtype = torch.float32) 
         return Parts(images=images, title="minDALL-E", files=tuple(files), version="stage 1 alone")
     if images is not None and (images.vocab, images.grid) != (model.config.image_vocab, model.config.grid):
         raise CheckpointError("Stage 1 is not the one that stage 2 was trained with.")
-    text, more = _text(place, model.config)
+    text, more = _text(_near(place, weights, ".json", ".txt"), model.config)
     version, languages = ("text to image", ("English",)) if model.config.text_len > 1 else ("transfer model", ())
     return Parts(text, model, images, None, "minDALL-E", OPTIONS, (*files, *more), version, languages)
 
@@ -126,10 +131,16 @@ def _has(content: Any, *names: str) -> bool:
     return isinstance(tensors, dict) and tensors.keys() >= set(names)
 
 
-def _read_config(place: Path) -> tuple[dict[str, Any], list[Path]]:
+def _near(place: Path, weights: list[Path], *suffixes: str) -> list[Path]:
+    """The files of these suffixes at a place, or else where its weights are: one may name the archive's folder, the
+    one that it was unpacked in, or a file of it.
+    """
+    return checkpoint.find(place, *suffixes) or checkpoint.find(weights[0].parent, *suffixes)
+
+
+def _read_config(files: list[Path]) -> tuple[dict[str, Any], list[Path]]:
     """The sections of config.yaml; without one all is as published."""
     sections: dict[str, Any] = {"stage1": {}, "stage2": {}}
-    files = checkpoint.find(place, ".yaml", ".yml")
     for file in files:
         try:
             content = yaml.load(file.read_bytes()[:_MAX_YAML], _PlainLoader)
@@ -258,12 +269,12 @@ def _fold(
     return folded | tensors
 
 
-def _text(place: Path, sizes: TransformerConfig) -> tuple[TextTokenizer | None, list[Path]]:
-    """What reads prompts, and its files; None where they are missing."""
+def _text(files: list[Path], sizes: TransformerConfig) -> tuple[TextTokenizer | None, list[Path]]:
+    """What reads prompts, and which of the files it needs; None where they are missing."""
     if sizes.text_len == 1:
         return ClassNumbers(sizes.text_vocab), []
-    vocab = [path for path in checkpoint.find(place, ".json") if path.name.endswith("vocab.json")]
-    merges = [path for path in checkpoint.find(place, ".txt") if path.name.endswith("merges.txt")]
+    vocab = [path for path in files if path.name.endswith("vocab.json")]
+    merges = [path for path in files if path.name.endswith("merges.txt")]
     if not vocab or not merges:
         return None, []
     return CharBpe(vocab[0], merges[0], sizes.text_len, sizes.text_vocab), [vocab[0], merges[0]]

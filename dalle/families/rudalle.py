@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dalle import checkpoint, config, ranking, torchfile
+from dalle import checkpoint, config, ranking
 from dalle.contracts import SamplingOptions
 from dalle.errors import CheckpointError
 from dalle.families import Parts
@@ -27,6 +27,7 @@ from dalle.nn.transformer import Transformer, TransformerConfig
 from dalle.ranking import ClipRanker
 from dalle.yttm import BEGIN, END, Yttm, YttmTokenizer
 
+SUFFIXES = (*checkpoint.TORCH_SUFFIXES, checkpoint.FLAT_SUFFIX)
 OPTIONS = SamplingOptions(top_k=2048, top_p=0.995)  # as the authors draw
 HEADS = {2048: 16, 3840: 60, 768: 12}  # by width, in all releases
 SIDE = 32  # of the token grid, in all releases; an image tokenizer on its own does not tell it
@@ -102,7 +103,7 @@ class ClipSizes:
 
 
 def detect(place: Path) -> bool:
-    return any(_kind(torchfile.peek(file)) for file in checkpoint.find(place, *checkpoint.TORCH_SUFFIXES))
+    return any(_kind(checkpoint.peek(file)) for file in checkpoint.find(place, *SUFFIXES))
 
 
 def load(place: Path, device: torch.device, dtype: torch.dtype = torch.float32) -> Parts:
@@ -129,8 +130,8 @@ def load(place: Path, device: torch.device, dtype: torch.dtype = torch.float32) 
 def _sorted(place: Path) -> dict[str, Path]:
     """The files of weights at a place by what they hold. Raises CheckpointError where two hold the same."""
     found: dict[str, Path] = {}
-    for path in checkpoint.find(place, *checkpoint.TORCH_SUFFIXES):
-        kind = _kind(torchfile.look(path))
+    for path in checkpoint.find(place, *SUFFIXES):
+        kind = _kind(checkpoint.look(path))
         if kind in found:
             raise CheckpointError(f"{found[kind].name} and {path.name} are both a {kind}: please keep one of them.")
         if kind:
@@ -144,7 +145,7 @@ def _kind(content: Any) -> str | None:
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:
-    content = torchfile.read(path)
+    content = checkpoint.read(path)
     return checkpoint.named(content.get("state_dict", content) if isinstance(content, dict) else None, path.name)
 
 

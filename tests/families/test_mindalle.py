@@ -8,6 +8,7 @@ import os
 import shutil
 from pathlib import Path
 
+import filters
 import numpy as np
 import pytest
 import torch
@@ -24,7 +25,8 @@ from dalle.families import mindalle
 from dalle.nn.vqgan import VQGAN, VQGANConfig
 
 CPU = torch.device("cpu")
-GOLDEN = Path(os.environ.get("DALLE_GOLDEN") or Path(__file__).parents[1] / "golden") / "mindalle"
+OWN = Path(__file__).parents[1] / "golden" / "mindalle"
+GOLDEN = Path(os.environ.get("DALLE_GOLDEN") or OWN.parent) / "mindalle"
 FOLDERS = sorted(path.parent for path in GOLDEN.glob("*/stage2_last.ckpt"))
 WHOLE = sorted(path.parent for path in GOLDEN.glob("*/stage1_last.ckpt"))
 NEAR = {"atol": 5e-5, "rtol": 0}
@@ -103,6 +105,10 @@ def test_token_ids_are_those_of_the_authors():
         mindalle.CharBpe(vocab, merges, 16, held["vocab_size"] - 1)
 
 
+def test_filters_are_those_of_the_authors():
+    filters.compare(GOLDEN / "sampling")
+
+
 STAGE1 = VQGANConfig(8, vocab=40, code_dim=6, latent=8, stem=32, widths=(32, 64), blocks=1, attention=(1,))
 
 
@@ -110,8 +116,8 @@ STAGE1 = VQGANConfig(8, vocab=40, code_dim=6, latent=8, stem=32, widths=(32, 64)
 def place(tmp_path) -> Path:
     """A whole model in the layout of the archive: the small stage 2 with more text, and a random stage 1 for it."""
     generator = torch.Generator().manual_seed(0)
-    shutil.copytree(GOLDEN / "1.3B" / "tokenizer", tmp_path / "tokenizer")
-    shutil.copytree(GOLDEN / "small_stage2", tmp_path, dirs_exist_ok=True)
+    shutil.copytree(OWN / "1.3B" / "tokenizer", tmp_path / "tokenizer")
+    shutil.copytree(OWN / "small_stage2", tmp_path, dirs_exist_ok=True)
     edit_weights(
         tmp_path,
         **{
@@ -168,6 +174,21 @@ def test_stage_1_alone_is_an_image_tokenizer(place):
     found = models.inspect(str(place))
     assert (found.version, found.missing) == ("stage 1 alone", ("transformer", "text tokenizer", "CLIP"))
     assert models.load_images(str(place), CPU).grid == (4, 4)
+
+
+def test_the_archive_unpacked_in_a_folder_and_one_of_its_files(place, tmp_path_factory):
+    outer = tmp_path_factory.mktemp("outer")
+    shutil.copytree(place, outer / "1.3B")
+    assert models.load(str(outer), CPU).text.encode("a bird").tolist()
+    parts = mindalle.load(outer / "1.3B" / "stage2_last.ckpt", CPU)
+    assert parts.text and parts.model and parts.images is None
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_a_second_model_in_the_folder_is_named(place, stage):
+    shutil.copyfile(place / f"stage{stage}_last.ckpt", place / "older.ckpt")
+    with pytest.raises(CheckpointError, match=rf"older\.ckpt and stage{stage}_last\.ckpt are both a stage {stage}"):
+        mindalle.load(place, CPU)
 
 
 def test_missing_parts_are_named(place):
