@@ -6,6 +6,7 @@ order, little-endian. One of more than 2^30 bytes is a map of its shape and its 
 
 import math
 import mmap
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from dalle.errors import CheckpointError
 SUFFIX = ".msgpack"
 MAX_ARRAYS = 100_000  # in one file
 MAX_VALUES = 20 * MAX_ARRAYS  # names, numbers of shapes and all
+MAX_PARTS = 1000  # files of a row
 MAX_DEPTH = 32  # of maps within maps
+_PART = re.compile(r"(.+)-\d{5}-of-(\d{5})")
 _ARRAY = 1  # the extension type
 _PIECES = "__msgpack_chunked_array__"
 _DTYPES = {
@@ -27,12 +30,32 @@ _DTYPES = {
 }
 
 
+def row(path: Path) -> list[Path]:
+    """The files that one model was split into, `name-00001-of-00003.msgpack` and so on; else the file itself."""
+    if not (found := _PART.fullmatch(path.stem)):
+        return [path]
+    name, count = found[1], int(found[2])
+    return [path.with_stem(f"{name}-{number:05}-of-{count:05}") for number in range(1, min(count, MAX_PARTS) + 1)]
+
+
 def read(path: Path) -> dict[str, Tensor]:
-    """All arrays by their paths, such as "model/encoder/embed_tokens/embedding", on the CPU.
+    """All arrays by their paths, such as "model/encoder/embed_tokens/embedding", on the CPU; of all files of a row.
 
     They are views of the file and may begin at any byte: `mapped.cast` one before computing with it.
     Raises CheckpointError for a damaged file, and for one that holds anything but named arrays.
     """
+    tensors: dict[str, Tensor] = {}
+    for part in row(path):
+        if not part.is_file():
+            raise CheckpointError(f"{part.name} is missing.")
+        held = _read(part)
+        if twice := sorted(held.keys() & tensors.keys()):
+            raise CheckpointError(f"{part.name} holds {twice[0]} a second time.")
+        tensors |= held
+    return tensors
+
+
+def _read(path: Path) -> dict[str, Tensor]:
     memory = mapped.open_file(path)
     reader = _Reader(memory)
     try:

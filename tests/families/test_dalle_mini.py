@@ -332,8 +332,9 @@ def test_one_of_two_models_in_a_folder_is_named_by_a_half(small, tmp_path):
         shutil.copyfile(path, path.with_stem(f"{path.stem}_mini"))
     tiny_vqgan(tmp_path / "vqgan")
     shutil.copyfile(tmp_path / "vqgan/detoker.pt", place / "detoker.pt")
-    with pytest.raises(CheckpointError, match=r"_mini\.pt both hold the .*coder\. Name one of them"):
-        dalle_mini.load(place, CPU)
+    whole = dalle_mini.load(place, CPU)  # the one whose files say no more
+    used = {"encoder.pt", "decoder.pt", "vocab.json", "merges.txt", "detoker.pt"}
+    assert {file.name for file in whole.files} >= used and not any("_mini" in file.name for file in whole.files)
     (place / "vocab.json").write_text("{}")  # of the other one
     parts = dalle_mini.load(place / "encoder_mini.pt", CPU)
     used = {"encoder_mini.pt", "decoder_mini.pt", "vocab_mini.json", "merges_mini.txt", "detoker.pt"}
@@ -341,6 +342,42 @@ def test_one_of_two_models_in_a_folder_is_named_by_a_half(small, tmp_path):
     assert parts.model and parts.images and parts.text
     (place / "decoder_mini.pt").unlink()
     assert models.inspect(str(place / "encoder_mini.pt")).missing == ("decoder",)
+    for half in ("encoder", "decoder"):
+        (place / f"{half}.pt").rename(place / f"{half}_x.pt")
+    with pytest.raises(CheckpointError, match=r"_mini\.pt and .*_x\.pt both hold the encoder\. Name one of them"):
+        dalle_mini.load(place, CPU)
+
+
+def test_the_port_keeps_one_vqgan_for_all_its_models(small, tmp_path):
+    """Its cache: dalle_bart_mini, dalle_bart_mega and vqgan, one folder beside the other."""
+    tiny_vqgan(tmp_path / "vqgan")
+    shutil.rmtree(tmp_path / "vqgan/flax")
+    shutil.move(tmp_path / "vqgan", small / "vqgan")
+    shutil.copytree(small / "dalle_bart_mini", small / "dalle_bart_mega")
+    with pytest.raises(CheckpointError, match=r"both hold the .*coder"):
+        dalle_mini.load(small, CPU)
+    for named in ("dalle_bart_mini", "dalle_bart_mega/decoder.pt"):
+        bundle = models.load(str(small / named), CPU)
+        assert bundle.images.vocab == 48 and bundle.model.vocab == 48
+
+
+@pytest.mark.parametrize("layout", ["flax_scanned_fp32", "flax_unscanned_fp16"])
+def test_a_model_in_several_files(layout, tmp_path):
+    whole = place(SMALL, layout, tmp_path / "whole")
+    tensors, parts = flaxfile.read(whole / "flax_model.msgpack"), shutil.copytree(whole, tmp_path / "parts")
+    (parts / "flax_model.msgpack").unlink()
+    names = sorted(tensors)
+    rows = [parts / f"flax_model-0000{number}-of-00003.msgpack" for number in (1, 2, 3)]
+    for number, row in enumerate(rows):
+        flaxwriter.write(row, {name: tensors[name] for name in names[number::3]})
+    wanted = dalle_mini.load(whole, CPU).model.state_dict()
+    for named in (parts, rows[1]):
+        loaded = dalle_mini.load(named, CPU)
+        assert {file.name for file in loaded.files} >= {row.name for row in rows}
+        assert all(torch.equal(tensor, wanted[name]) for name, tensor in loaded.model.state_dict().items())
+    rows[2].unlink()
+    with pytest.raises(CheckpointError, match=r"flax_model-00003-of-00003\.msgpack is missing"):
+        models.inspect(str(parts))
 
 
 def rewrite(path: Path, change) -> None:

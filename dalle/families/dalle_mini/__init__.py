@@ -52,10 +52,10 @@ def load(place: Path, device: torch.device, dtype: torch.dtype = torch.float32) 
     halves = _halves(files)
     if halves is None:
         return Parts(images=images, title="VQGAN of DALL·E mini", files=pictures)
-    weights = tuple(files[kind] for kind in (MODEL, ENCODER, DECODER) if kind in files)
+    weights = tuple(part for kind in (MODEL, ENCODER, DECODER) if kind in files for part in flaxfile.row(files[kind]))
     told, where = settings.beside(weights[0], "d_model", halves[0].shape("embed_tokens.weight")[1])
     model = _model(*halves, told, where, images, Place(device, dtype))
-    text, words = _text(place, weights[0].parent, model, told.get("normalize_text") is not False)
+    text, words = _text(place, weights[0], model, told.get("normalize_text") is not False)
     title = TITLES.get(model.config.width, "DALL·E mini of another size")
     version, options = ("Flax", FLAX_OPTIONS) if MODEL in files else ("PyTorch", TORCH_OPTIONS)
     used = (*weights, *(() if where is None else (where,)), *pictures, *words)
@@ -79,20 +79,34 @@ def _kind(path: Path) -> str:
     return VQGAN_DRAWS if any_with("decoder.mid.") and not any_with("quantize.", "encoder.") else ""
 
 
-def _tag(place: Path) -> str | None:
-    """What half of a model, named as one of several in a folder, has behind its kind: "encoder_mini.pt" -> "_mini"."""
-    stem = place.stem
-    tags = [stem.removeprefix(half) for half in (ENCODER, DECODER) if stem.startswith(half)]
-    return tags[0] if tags and place.is_file() else None
+def _tag(path: Path) -> str | None:
+    """What the name of half a model has behind its kind, "_mini" of "encoder_mini.pt"; None for other names."""
+    return next((path.stem.removeprefix(half) for half in (ENCODER, DECODER) if path.stem.startswith(half)), None)
 
 
 def _of_one_model(place: Path) -> list[Path]:
-    """The files of weights at a place; beside half of a model its other half and a VQGAN."""
-    if (tag := _tag(place)) is None:
-        return checkpoint.find(place, *SUFFIXES)
-    halves = [place.with_name(f"{half}{tag}{place.suffix}") for half in (ENCODER, DECODER)]
-    beside = [path for path in checkpoint.find(place.parent, *SUFFIXES) if _kind(path) in (VQGAN_BOTH, VQGAN_DRAWS)]
-    return [path for path in halves if path.is_file()] + beside
+    """The files of weights at a place, of a row the first; beside half a model its other half and a VQGAN.
+
+    A folder may hold several models, as the repository of the port does: halves whose names say no more are meant.
+    """
+    if place.is_file() and _tag(place) is None:
+        return flaxfile.row(place)[:1]
+    folder = place if place.is_dir() else place.parent
+    found = [path for path in checkpoint.find(folder, *SUFFIXES) if path == flaxfile.row(path)[0]]
+    halves = {path: tag for path in found if (tag := _tag(path)) is not None}
+    pictures = _pictures(found)
+    if place.is_file():
+        own = [path for path, tag in halves.items() if tag == _tag(place) and path.parent == folder]
+    else:
+        others = {path for path, tag in halves.items() if tag and "" in halves.values()}
+        own = [path for path in found if path not in pictures and path not in others]
+    if halves and not pictures:  # as the port keeps its models, one VQGAN for all of them
+        pictures = _pictures(checkpoint.find(folder.parent / "vqgan", *SUFFIXES))
+    return own + pictures
+
+
+def _pictures(files: list[Path]) -> list[Path]:
+    return [path for path in files if _kind(path) in (VQGAN_BOTH, VQGAN_DRAWS)]
 
 
 def _files(place: Path) -> dict[str, Path]:
@@ -154,12 +168,11 @@ def _model(
 
 
 def _text(
-    place: Path, folder: Path, model: Seq2Seq, normalize: bool
+    place: Path, weights: Path, model: Seq2Seq, normalize: bool
 ) -> tuple[CaptionTokenizer | None, tuple[Path, ...]]:
     """The tokenizer and its files, the words that split hashtags among them, if they are there."""
-    tag = _tag(place)
-    patterns = ("vocab*.json", "merges*.txt") if tag is None else (f"vocab{tag}.json", f"merges{tag}.txt")
-    vocabularies, merges = (sorted(folder.glob(pattern)) for pattern in patterns)
+    folder = weights.parent
+    vocabularies, merges = (_named(weights, stem, suffix) for stem, suffix in (("vocab", ".json"), ("merges", ".txt")))
     if not vocabularies and not merges:
         return None, ()
     for name, files in (("vocab.json", vocabularies), ("merges.txt", merges)):
@@ -169,3 +182,10 @@ def _text(
     normalizer = Normalizer(*words) if normalize else None
     bpe = read_bpe(vocabularies[0], merges[0], model.config.text_vocab)
     return CaptionTokenizer(bpe, model.config.text_len, normalizer), (*vocabularies, *merges, *words)
+
+
+def _named(weights: Path, stem: str, suffix: str) -> list[Path]:
+    """The files of that name beside weights, "vocab_mini.json" beside "encoder_mini.pt"; without one, all like it."""
+    tag = _tag(weights) or ""
+    exact = weights.with_name(f"{stem}{tag}{suffix}")
+    return [exact] if exact.is_file() else sorted(weights.parent.glob(f"{stem}*{suffix}")) if not tag else []
