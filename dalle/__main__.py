@@ -42,10 +42,13 @@ def generate(chosen: argparse.Namespace) -> None:
     """Draw pictures of a prompt, keep the best, write them and a grid of them."""
     from dalle.engine import Studio
     from dalle.images import grid, metadata, save_png
+    from dalle.languages import hint
 
     studio = Studio.load(chosen.model, chosen.device, chosen.dtype)
     bundle = studio.bundle
     request = _request(chosen, studio)
+    if advice := hint(request.prompt, bundle.languages):
+        print(advice, file=sys.stderr)
     done = _last(studio, request)
     chosen.out.mkdir(parents=True, exist_ok=True)
     files: list[dict[str, Any]] = []

@@ -1,9 +1,10 @@
 """The Hugging Face Hub: models come from it, through its cache, and go to it."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import (
@@ -14,10 +15,10 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
 )
 
-from dalle import checkpoint
+from dalle import checkpoint, config
 from dalle.errors import CheckpointError, DownloadError, UploadError
 
-SUFFIXES = (".json", ".txt", ".yaml", ".model", ".safetensors", ".msgpack", *checkpoint.TORCH_SUFFIXES)
+SUFFIXES = (".json", ".txt", ".yaml", ".yml", ".bpe", ".model", ".safetensors", ".msgpack", *checkpoint.TORCH_SUFFIXES)
 _NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
@@ -27,7 +28,7 @@ class Source:
 
     repo: str  # "owner/name"
     files: tuple[str, ...]
-    revision: str | None = None  # a commit; None: the newest
+    revision: str | None = None  # a commit, or a branch; None: the newest
     folder: str = ""  # where they go, below the model's own folder
     sha256: dict[str, str] = field(default_factory=dict)  # of those files that it is known of
 
@@ -47,9 +48,11 @@ def missing(sources: Iterable[Source]) -> list[str]:
     ]
 
 
-def gather(name: str, sources: Sequence[Source]) -> Path:
-    """A folder of that name with links to all files of a model. Those that the cache lacks are fetched, which goes on
-    where it was stopped. Raises DownloadError; CheckpointError where a file is not the one that was published.
+def gather(name: str, sources: Sequence[Source], settings: Mapping[str, Any] | None = None) -> Path:
+    """A folder of that name with links to all files of a model, and with `settings` as a `config.json`.
+
+    Files that the cache lacks are fetched, which goes on where it was stopped. Raises DownloadError; CheckpointError
+    where a file is not the one that was published.
     """
     folder = _home() / name
     for source in sources:
@@ -60,6 +63,8 @@ def gather(name: str, sources: Sequence[Source]) -> Path:
             if file in source.sha256 and checkpoint.sha256(path) != source.sha256[file]:
                 raise CheckpointError(f"{file} of {source.repo} is damaged, or was changed since: delete it and retry.")
             _link(link, path)
+    if settings:
+        config.save(settings, folder / "config.json")
     return folder
 
 

@@ -1,7 +1,7 @@
 """From a name or a place to a model that is ready to draw."""
 
 import tomllib
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,15 +29,16 @@ class ModelCard:
     name: str
     title: str
     languages: tuple[str, ...]  # of prompts; none where it reads no prompts
-    grid: tuple[int, int]
-    pixels: int
     licence: str
+    grid: tuple[int, int] | None = None  # of image tokens; None where nobody states it
+    pixels: int | None = None
     note: str = ""
     size: str = ""  # of its files
     memory: str = ""  # that its weights need
     options: SamplingOptions | None = None  # the settings that its authors recommend; None: those that the files tell
     directory: str = ""  # below assets/, of a model that comes with the program
     sources: tuple[Source, ...] = ()  # of one that comes from the Hub
+    settings: dict[str, str] = field(default_factory=dict)  # what these files do not tell: a `config.json` beside them
     addresses: tuple[str, ...] = ()  # of one that is published elsewhere
 
     def place(self) -> Path:
@@ -45,7 +46,7 @@ class ModelCard:
         if self.directory:
             return ASSETS / self.directory
         if self.sources:
-            return hub.gather(self.name, self.sources)
+            return hub.gather(self.name, self.sources, self.settings)
         raise DownloadError(
             f"{self.title} is not on the Hub. Please download and unpack {' and '.join(self.addresses)} into one "
             f"folder, and name that folder instead. {self.note}".rstrip()
@@ -159,7 +160,7 @@ def _config(part: Any) -> dict[str, Any]:
     config = getattr(part, "config", None)
     if not is_dataclass(config) or isinstance(config, type):
         return {}
-    usual = {field.name: field.default for field in fields(config)}
+    usual = {part.name: part.default for part in fields(config)}
     return _flat({name: value for name, value in asdict(config).items() if value != usual[name]})
 
 
@@ -189,6 +190,8 @@ def family_of(place: Path) -> Family:
             return family
     for file in checkpoint.find(place, *TORCH_SUFFIXES):
         torchfile.read(file, torchfile.ANY)  # says what is wrong with it, where something is
+    for file in checkpoint.find(place, checkpoint.FLAT_SUFFIX):
+        checkpoint.read(file)
     for file in checkpoint.find(place, flaxfile.SUFFIX):
         flaxfile.read(file)
     if place.suffix in (".gz", ".tar", ".tgz", ".zip"):

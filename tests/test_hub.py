@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -71,7 +72,7 @@ def card(tiny: Path, fake: FakeHub, monkeypatch) -> ModelCard:
         sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
         sources.append(Source(repo, tuple(sorted(sums)), sha256=sums))
     own = SamplingOptions(top_k=7)
-    made = ModelCard("made", "Made", ("English",), (8, 8), 64, "MIT", options=own, sources=tuple(sources))
+    made = ModelCard("made", "Made", ("English",), "MIT", options=own, sources=tuple(sources))
     monkeypatch.setattr(models, "registered", lambda: (made,))
     return made
 
@@ -175,6 +176,13 @@ def test_a_download_goes_on_where_it_was_stopped(monkeypatch, tmp_path):
         server.server_close()
     assert (folder / "weights.bin").read_bytes() == CutOnce.content
     assert CutOnce.asked[0] is None and CutOnce.asked[1:] == [f"bytes={len(CutOnce.content) // 2}-"]
+    monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", True)  # from here on, from the library's cache
+    assert (hub.gather("again", [source]) / "weights.bin").read_bytes() == CutOnce.content
+    assert (hub.snapshot("me/one") / "weights.bin").read_bytes() == CutOnce.content
+    with pytest.raises(CheckpointError, match=r"weights\.bin of me/one is damaged, or was changed"):
+        hub.gather("changed", [replace(source, sha256={"weights.bin": "0" * 64})])
+    with pytest.raises(DownloadError, match=r"Still to be fetched: more\.bin of me/one\. "):
+        hub.gather("more", [replace(source, files=("weights.bin", "more.bin"))])
 
 
 def test_models_that_are_elsewhere_say_where():
@@ -183,16 +191,67 @@ def test_models_that_are_elsewhere_say_where():
     assert not next(card for card in models.registered() if card.name == "mindalle").available()
 
 
+RUSSIAN = {"language": "Russian", "grid": (32, 32), "top_k": 2048, "top_p": 0.995}
+UTILS = "ai-forever/rudalle-utils"
+PUBLIC = {  # name -> files by their repositories, and what else is known of it
+    "dalle-mini": {"dalle-mini/dalle-mini": "flax_model.msgpack", "guidance": 10, "licence": "Apache-2.0"},
+    "dalle-mega": {"dalle-mini/dalle-mega": "flax_model.msgpack", "guidance": 10, "licence": "Apache-2.0"},
+    "min-dalle-mini": {"kuprel/min-dalle": "encoder_mini.pt", "guidance": 16, "top_k": 256, "licence": "MIT"},
+    "min-dalle-mega": {"kuprel/min-dalle": "decoder.pt", "guidance": 16, "top_k": 256, "licence": "MIT"},
+    "malevich": RUSSIAN | {"ai-forever/rudalle-Malevich": "pytorch_model_v3.bin", "version": "v3"},
+    "malevich-v2": RUSSIAN | {"ai-forever/rudalle-Malevich": "pytorch_model_v2.bin", "version": "v2"},
+    "malevich-512": RUSSIAN | {UTILS: "vqgan.gumbelf8-sber-dwt.model.ckpt", "pixels": 512, "version": "v3"},
+    "emojich": RUSSIAN | {"ai-forever/rudalle-Emojich": "pytorch_model.bin", "version": "v2"},
+    "surrealist-xl": RUSSIAN | {"shonenkov-AI/rudalle-xl-surrealist": "pytorch_model.bin", "version": "v3"},
+    "kandinsky-12b": RUSSIAN
+    | {"ai-forever/rudalle-Kandinsky": "pytorch_model.bin", "version": "v3", "top_k": 768, "top_p": 0.99},
+    "mindalle": {"at": "57b008f02ceaa02b779c8b7463143315/1.3B.tar.gz", "licence": "CC-BY-NC-SA 4.0", "top_k": 256},
+    "openai-dvae": {"at": "cdn.openai.com/dall-e/decoder.pkl", "language": None, "grid": (32, 32)},
+    "dalle-pytorch-birds": {"at": "kobiso/DALLE-reproduction"},
+    "dalle-pytorch-cc12m": {"at": "johnpaulbin/DALLE-models"},
+    "dalle-pytorch-cc12m-756": {"at": "kShC2QjR", "grid": None},
+    "dalle-pytorch-cc12m-64-layers": {"at": "5PhBUCSD", "grid": None},
+    "dalle-pytorch-cc12m-8-layers": {"at": "3bwiteds", "grid": None},
+    "dalle-pytorch-blog": {"at": "x9gbxiartrqaewf"},
+    "dalle-pytorch-royalty-free": {"at": "royalty_free_illustrations", "grid": None},
+    "dalle-pytorch-coco": {"at": "COCO512_16_16D_16H_80TSL", "grid": None},
+    "dalle-pytorch-cars": {"at": "rom1504/laion_car_subset", "grid": None},
+}
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_the_registry_holds_every_public_model(name):
+    known = {"language": "English", "grid": (16, 16), "pixels": 256, "at": "", "licence": "none stated"} | PUBLIC[name]
+    card = next(card for card in models.registered() if card.name == name)
+    assert card.languages == (() if known["language"] is None else (known["language"],))
+    assert card.grid == known["grid"] and card.pixels == (known["pixels"] if card.grid else None)
+    assert known["licence"] in card.licence
+    assert any(known["at"] in address for address in card.addresses) or not known["at"]
+    held = {source.repo: source.files for source in card.sources}
+    assert all(file in held[repo] for repo, file in known.items() if "/" in repo)
+    for setting in known.keys() & {"guidance", "top_k", "top_p"}:
+        assert getattr(card.options, setting) == known[setting]
+    assert card.settings == ({"hf_version": known["version"]} if "version" in known else {})  # the files do not tell
+
+
 def test_every_public_entry_says_what_its_reader_needs():
+    assert {card.name for card in models.registered() if not card.directory} == set(PUBLIC)
     for card in models.registered():
         assert sum(map(bool, (card.directory, card.sources, card.addresses))) == 1
         assert card.directory or (card.size and card.memory)
         for source in card.sources:
-            assert hub.is_name(source.repo) and source.files
+            assert hub.is_name(source.repo) and source.files and source.revision
             assert set(source.sha256) <= set(source.files)
             assert all(Path(file).suffix in hub.SUFFIXES for file in source.files)
+        names = [(source.folder, file) for source in card.sources for file in source.files]
+        assert len(set(names)) == len(names)
         if "-NC" in card.licence:
             assert "Not for commercial use" in card.note
+
+
+def test_what_the_files_do_not_tell_lies_beside_them(card, fake, monkeypatch):
+    monkeypatch.setattr(models, "registered", lambda: (replace(card, settings={"hf_version": "v2"}),))
+    assert json.loads((models.find("made") / "config.json").read_text()) == {"hf_version": "v2"}
 
 
 class FakeApi:

@@ -105,7 +105,8 @@ def test_every_registered_model_has_a_name_of_its_own():
     cards = models.registered()
     assert len({card.name for card in cards}) == len(cards) and "emoji" in {card.name for card in cards}
     for card in cards:
-        assert card.title and card.licence and card.grid[0] > 0 and card.pixels > 0
+        assert card.title and card.licence
+        assert card.grid is None or (card.grid[0] > 0 and card.pixels)
         assert card.languages or "draws none" in card.note
 
 

@@ -51,12 +51,7 @@ def openai_dvae_inside(content, tmp_path) -> Path:
 
 @pytest.fixture
 def rudalle(tmp_path) -> Path:
-    shutil.copytree(test_rudalle.DECODERS[-1], tmp_path, dirs_exist_ok=True)
-    shutil.copyfile(test_rudalle.GOLDEN / "tokenizer" / "bpe.model", tmp_path / "bpe.model")
-    shutil.copytree(test_rudalle.CLIPS[0], tmp_path / "ruclip")
-    weights = test_rudalle.as_published(test_rudalle.tiny_vqgan(wavelet=True))
-    torch.save({"state_dict": weights}, tmp_path / "vqgan.ckpt")
-    return tmp_path
+    return test_rudalle.whole(tmp_path, wavelet=True)
 
 
 @pytest.fixture
@@ -122,3 +117,10 @@ def test_a_tokenizer_that_only_draws_says_so(small, prime, tmp_path, capsys):
     assert main([*arguments, "--out", str(tmp_path / "out")]) == 0
     assert main([*arguments, "--prime", str(prime)]) == 2
     assert "no encoder" in capsys.readouterr().err
+
+
+def test_a_prompt_in_a_language_that_the_model_never_read_gets_a_hint(rudalle, tmp_path, capsys):
+    for prompt, told in (("a red cat", True), ("рыжий кот", False)):
+        arguments = ["generate", prompt, "--model", str(rudalle), "--device", "cpu", "--samples", "1"]
+        assert main([*arguments, "--out", str(tmp_path / "out")]) == 0
+        assert ("learned from Russian sentences" in capsys.readouterr().err) == told
