@@ -25,7 +25,7 @@ from dalle.text import valid
 
 OPTIONS = SamplingOptions(top_k=256)  # as the authors draw
 PAD, UNKNOWN = "[PAD]", "[UNK]"
-_MAX_YAML = 1 << 20  # bytes
+_MAX_YAML = 1 << 16  # bytes; the published one has fewer than 1000
 # What the training framework may leave in a checkpoint beside the weights; it becomes empty shells.
 _SHELLS = (
     *("pytorch_lightning.", "omegaconf.", "numpy.", "argparse.Namespace", "pathlib.", "typing.Any", "_codecs.encode"),
@@ -142,8 +142,10 @@ def _read_config(files: list[Path]) -> tuple[dict[str, Any], list[Path]]:
     """The sections of config.yaml; without one all is as published."""
     sections: dict[str, Any] = {"stage1": {}, "stage2": {}}
     for file in files:
+        if file.stat().st_size > _MAX_YAML:
+            raise CheckpointError(f"{file.name} is too large to be the configuration of a model.")
         try:
-            content = yaml.load(file.read_bytes()[:_MAX_YAML], _PlainLoader)
+            content = yaml.load(file.read_bytes(), _PlainLoader)
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise CheckpointError(f"{file.name} is not readable YAML ({type(error).__name__}).") from error
         if not isinstance(content, dict):
@@ -185,6 +187,8 @@ def _stage2(
     stated: Stage2, tensors: Mapping[str, Tensor], where: str, device: torch.device, dtype: torch.dtype
 ) -> Transformer:
     sizes = stated.hparams
+    if stated.type not in ("transformer1d", "igpt"):
+        raise CheckpointError(f"config.yaml asks for a stage 2 that is not known: {stated.type[:40]!r}.")
     side = math.isqrt(max(sizes.ctx_len_img, 0))
     if side**2 != sizes.ctx_len_img:
         raise CheckpointError("config.yaml: ctx_len_img is no square.")

@@ -228,7 +228,8 @@ def test_weights_that_do_not_fit_are_named(place, change, sentence):
         ("stage1", {"ch": 20}, "no net has the sizes"),
         ("stage1", {"double_z": True}, "other than a VQGAN"),
         ("stage1", {"num_res_blocks": 10**9}, "fewer layers"),
-        ("stage1", {"ch_mult": [1] * 100_000}, "fewer layers"),
+        ("stage1", {"ch_mult": [1] * 2000}, "fewer layers"),
+        ("stage1", {"ch_mult": [1] * 40_000}, r"config\.yaml is too large"),
         ("stage1", {"attn_resolutions": [8]}, r"stage1_last\.ckpt (lacks|holds)"),
         ("stage1", {"resolution": 16, "attn_resolutions": [8]}, "not the one that stage 2 was trained with"),
     ],
@@ -236,6 +237,13 @@ def test_weights_that_do_not_fit_are_named(place, change, sentence):
 def test_a_configuration_that_does_not_fit_is_refused(place, section, change, sentence):
     edit_config(place, section, **change)
     with pytest.raises(CheckpointError, match=sentence):
+        mindalle.load(place, CPU)
+
+
+def test_a_kind_of_stage_2_that_nobody_knows_is_refused(place):
+    text = (place / "config.yaml").read_text()
+    (place / "config.yaml").write_text(text.replace("transformer1d", "rq"))
+    with pytest.raises(CheckpointError, match="stage 2 that is not known: 'rq'"):
         mindalle.load(place, CPU)
 
 
@@ -251,7 +259,7 @@ def test_a_model_of_classes_takes_their_numbers():
 @pytest.mark.parametrize(
     "text",
     [
-        "[" * 100_000,
+        "[" * 60_000,
         "a: &a {x: 1}\nstage2: {<<: [*a, *a]}",  # one that names one that names one … ten times each
         "stage2: !!python/object/apply:os.getcwd []",
     ],
