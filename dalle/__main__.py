@@ -66,6 +66,21 @@ def generate(chosen: argparse.Namespace) -> None:
         print(f"{sheet}  ({done.seconds:.1f} s)")
 
 
+def sheet(chosen: argparse.Namespace) -> None:
+    """Draw several prompts: the best picture of each on one captioned sheet."""
+    from dalle.contracts import Request
+    from dalle.engine import Studio
+    from dalle.worlds import Example, contact_sheet
+
+    studio = Studio.load(chosen.model, chosen.device, chosen.dtype)
+    best = []
+    for prompt in chosen.prompts:
+        done = _last(studio, Request(prompt, chosen.samples, keep=1, seed=chosen.seed, previews=0))
+        best.append(Example(done.candidates[0].picture, prompt, "", {}))
+    contact_sheet(best, chosen.columns).save(chosen.out, format="PNG")
+    print(chosen.out)
+
+
 def models(chosen: argparse.Namespace) -> None:
     """List the models that can be named with --model."""
     from dalle.models import registered
@@ -144,6 +159,7 @@ def _swept(chosen: argparse.Namespace, studio: Studio, value: float) -> Sampling
     name = chosen.sweep[0]
     changed: dict[str, Any] = {name: int(value) if name == "top_k" else value}
     return replace(studio.bundle.options, **changed)
+
 
 def reconstruct(chosen: argparse.Namespace) -> None:
     """Show a picture as a model's image tokenizer sees it: encoded to tokens and decoded again."""
@@ -356,6 +372,7 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     _add_generate(command(generate))
+    _add_sheet(command(sheet))
     command(models).add_argument("--json", action="store_true", help="for machines")
     _add_world(command(world))
     _add_train(command(train))
@@ -374,13 +391,24 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
 
 
-def _add_generate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("prompt", help="what to draw")
+def _add_drawing(parser: argparse.ArgumentParser) -> None:
     _add_model(parser)
     parser.add_argument("--dtype", default="float32", help="of the weights: float32, bfloat16, float16")
-    parser.add_argument("--samples", type=_count, default=16, help="pictures to draw (16)")
-    parser.add_argument("--keep", type=_count, help="pictures to keep, those of the best scores (8)")
+    parser.add_argument("--samples", type=_count, default=16, help="pictures to draw of a prompt (16)")
     parser.add_argument("--seed", type=_whole, default=1, help="the same seed draws the same pictures (1)")
+
+
+def _add_sheet(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("prompts", nargs="+", metavar="PROMPT", help="what to draw")
+    _add_drawing(parser)
+    parser.add_argument("--columns", type=_count, default=4, help="pictures beside one another (4)")
+    parser.add_argument("--out", type=Path, default=Path("sheet.png"), help="the PNG to write (sheet.png)")
+
+
+def _add_generate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("prompt", help="what to draw")
+    _add_drawing(parser)
+    parser.add_argument("--keep", type=_count, help="pictures to keep, those of the best scores (8)")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the pictures (out)")
     parser.add_argument("--prime", type=Path, help="a picture to complete; without borders its top half is kept")
     for side, what in (("top", "rows"), ("bottom", "rows"), ("left", "columns"), ("right", "columns")):

@@ -41,7 +41,7 @@ class PaintedStudio:
 
     def __init__(self) -> None:
         own = SamplingOptions(guidance=2.0, top_k=50)
-        self.bundle = SimpleNamespace(name="painted", options=own, fingerprint="f00d", images=Blocks())
+        self.bundle = SimpleNamespace(name="painted", options=own, fingerprint="f00d", images=Blocks(), languages=())
         self.requests: list[Request] = []
 
     @classmethod
@@ -181,6 +181,16 @@ def test_inspect_tells_what_a_folder_holds(tmp_path, capsys):
     assert found["family"] == "native" and "image tokenizer" in found["sizes"]
     assert main(["inspect", str(ROOT / "dalle")]) == 2
     assert "holds no model" in capsys.readouterr().err
+
+
+def test_a_sheet_shows_the_best_picture_of_every_prompt(studio, tmp_path, capsys):
+    out = tmp_path / "sheet.png"
+    command = ["sheet", "a red bird", "two dogs", "a hat", "--model", "painted", "--samples", "5", "--seed", "3"]
+    assert main([*command, "--columns", "2", "--out", str(out)]) == 0
+    assert studio.requests == [Request(p, 5, keep=1, seed=3, previews=0) for p in ("a red bird", "two dogs", "a hat")]
+    drawn = np.asarray(read_picture(out))
+    assert (drawn == (0, 0, 200)).all(-1).sum() == 3 * 32 * 32 and 2 * 32 < drawn.shape[1] < 4 * 32
+    assert str(out) in capsys.readouterr().out
 
 
 def test_world_draws_a_sheet(tmp_path, capsys):
