@@ -17,9 +17,10 @@ from pathlib import Path
 import flaxwriter
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
-from dalle import flaxfile, models, torchfile
+from dalle import checkpoint, flaxfile, models, torchfile
 from dalle.errors import DalleError
 from dalle.families import rudalle
 from dalle.nn.transformer import TransformerConfig
@@ -29,7 +30,8 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 COUNT = int(os.environ.get("DALLE_MUTATIONS", "21"))
 ROOM = 32 << 20  # bytes that Python and its libraries may take beside
 ANY_LENGTH = ("text_emb.weight", "text_pos_emb.weight", "logits_mask")  # nothing else tells how long these should be
-WEIGHTS = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".msgpack")
+WEIGHTS = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".msgpack", ".safetensors")
+PLAIN = (".msgpack", ".safetensors")  # nothing but named tensors
 HALVES = "dalle_mini/small/pretrained/dalle_bart_mini"
 LAYOUTS = {  # files below tests/golden that make a place, and what they are called there
     "openai_dvae, zip": {
@@ -56,6 +58,10 @@ LAYOUTS = {  # files below tests/golden that make a place, and what they are cal
         "rudalle/dalle_v2/pytorch_model_v2.bin": "pytorch_model_v2.bin",
         "rudalle/dalle_v2/config.json": "config.json",
         "rudalle/tokenizer/bpe.model": "bpe.model",
+    },
+    "rudalle, safetensors": {
+        "rudalle/dalle_v3/pytorch_model_v3.bin": "model.safetensors",
+        "rudalle/dalle_v3/config.json": "config.json",
     },
     "rudalle, ranker": {
         "rudalle/ruclip/pytorch_model.bin": "pytorch_model.bin",
@@ -126,11 +132,16 @@ def cut(path: Path, dice: random.Random) -> None:
 
 def rewritten(path: Path, change: Callable[[dict[str, Tensor]], None]) -> None:
     """Change the tensors by their names; a whole module becomes a state dict."""
-    if path.suffix == ".msgpack":
-        tensors = {name: tensor.clone() for name, tensor in flaxfile.read(path).items()}
+    if path.suffix in PLAIN:
+        read = flaxfile.read if path.suffix == ".msgpack" else checkpoint.read
+        tensors = {name: tensor.clone() for name, tensor in read(path).items()}
         change(tensors)
         pickled = {name: pickle.dumps(value) for name, value in tensors.items() if not isinstance(value, Tensor)}
-        flaxwriter.write(path, tensors | pickled)
+        if path.suffix == ".msgpack":
+            flaxwriter.write(path, tensors | pickled)
+        else:
+            numbers = {name: torch.frombuffer(bytearray(value), dtype=torch.uint8) for name, value in pickled.items()}
+            save_file(tensors | numbers, path)
         return
     content = torchfile.read(path, torchfile.ANY)
     if isinstance(content, torchfile.Shell):
@@ -165,7 +176,7 @@ def retype(path: Path, dice: random.Random) -> None:
         name = dice.choice(sorted(tensors))
         tensors[name] = dice.choice((tensors[name].tolist(), None, "x", [tensors[name]]))
 
-    if path.suffix != ".msgpack":
+    if path.suffix not in PLAIN:
         rewritten(path, change)
     else:
         reshape(path, dice)
@@ -214,7 +225,10 @@ def test_spoilt_checkpoints(layout, tmp_path):
     whole = tmp_path / "whole"
     whole.mkdir()
     for file, name in LAYOUTS[layout].items():
-        shutil.copyfile(GOLDEN / file, whole / name)
+        if name.endswith(".safetensors"):
+            save_file({n: t.clone() for n, t in torchfile.read(GOLDEN / file).items()}, whole / name)
+        else:
+            shutil.copyfile(GOLDEN / file, whole / name)
     wanted = draws(whole)
     dice = random.Random(7)
     for number in range(COUNT):
@@ -232,7 +246,7 @@ def test_spoilt_checkpoints(layout, tmp_path):
             assert str(error).endswith(".") and str(tmp_path) not in str(error)
         else:
             assert mutate in BYTES, f"{number}: what was missing or wrong was not seen"
-            if file.suffix in WEIGHTS and "stream" not in layout:  # the other forms have no checksums
+            if file.suffix in WEIGHTS and not layout.endswith(("stream", "safetensors")):  # which have no checksums
                 assert all(torch.equal(a, b) for a, b in zip(outputs, wanted, strict=True))
         assert time.perf_counter() - began < 30
         assert not (place / "mark").exists()
