@@ -25,6 +25,7 @@ BATCH = 32  # candidates drawn at once
 MAX_SAMPLES = 256
 MAX_CHARACTERS = 2000
 BLANK = (236, 236, 236)  # what is not drawn yet
+PREVIEWING = 0.1  # of the time that a request takes, what its unfinished pictures may take
 
 
 class Studio:
@@ -55,7 +56,7 @@ class Studio:
         Raises InputError before anything is drawn.
         """
         options = self._check(request)
-        job = _Job(request, options, self.bundle.images.grid)
+        job = _Job(request, options, self.bundle.images.grid, time.perf_counter())
         text = self.bundle.text.encode(request.prompt).to(self.device)  # (T,)
         kept = self._kept(request)  # (h*w,)
         model = self._accelerator.best()
@@ -141,21 +142,30 @@ class Studio:
                 row, column = divmod(position + 1, w)
                 if column == 0 and row < h:
                     job.rows_done += 1
-                    drawn = self._candidates(job, batch, grid.view(-1, h, w), row) if row in show else ()
+                    drawn = self._preview(job, batch, grid.view(-1, h, w), row) if row in show else ()
                     yield job.update("sampling", (*job.candidates, *drawn) if drawn else ())
         finally:
             tokens.close()
-        drawn = self._candidates(job, batch, grid.view(-1, h, w), h)
+        with job.clock("decoding"):
+            drawn = self._candidates(batch, grid.view(-1, h, w), h)
         job.candidates += drawn if odds is None else _likely(drawn, odds[:, start:])
         job.rows_done += 1
         yield job.update("sampling", tuple(job.candidates))
 
-    def _candidates(self, job: "_Job", batch: range, grid: Tensor, rows: int) -> list[Candidate]:
+    def _preview(self, job: "_Job", batch: range, grid: Tensor, rows: int) -> list[Candidate]:
+        """The first `rows` token rows of (n, h, w) tokens as pictures; none where that would take too long."""
+        if not job.affords(len(batch) * rows):
+            return []
+        with job.clock("previews"):
+            drawn = self._candidates(batch, grid, rows)
+        job.previewed += len(batch) * rows
+        return drawn
+
+    def _candidates(self, batch: range, grid: Tensor, rows: int) -> list[Candidate]:
         """Decode the first `rows` token rows of (n, h, w) tokens into pictures, the rest blank."""
-        with job.clock("decoding"):
-            # one by one: the same tokens give the same bytes only in a batch of the same size
-            parts = [self.bundle.images.decode(part[:, :rows]) for part in grid.split(1)]
-            pictures = images.to_pictures(torch.cat(parts))
+        # whole pictures one by one: the same tokens give the same bytes only in a batch of the same size
+        parts = grid[:, :rows].split(grid.shape[1] // rows)
+        pictures = images.to_pictures(torch.cat([self.bundle.images.decode(part) for part in parts]))
         tokens = grid.cpu().numpy().copy()  # the grid fills up while this candidate is looked at
         size = self.bundle.images.size
         pictures = [_on_blank(picture, size) for picture in pictures]
@@ -183,10 +193,11 @@ class _Job:
     request: Request
     options: SamplingOptions
     grid: tuple[int, int]
+    began: float
     candidates: list[Candidate] = field(default_factory=list)  # of the batches that are complete
     rows_done: int = 0  # token rows drawn in this request, all batches together
+    previewed: int = 0  # token rows of single candidates, decoded for previews
     timings: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    began: float = field(default_factory=time.perf_counter)
 
     @property
     def first_row(self) -> int:
@@ -204,11 +215,25 @@ class _Job:
         yield
         self.timings[part] += time.perf_counter() - start
 
+    @property
+    def rows_to_draw(self) -> int:
+        """In this request, all batches together."""
+        return (self.grid[0] - self.first_row) * self.batches
+
+    def affords(self, rows: int) -> bool:
+        """Whether there is time for a preview of `rows` token rows, those of all candidates together, after the first.
+
+        Those before it shall have taken little of the time so far, and with it little of the whole.
+        """
+        spent, seconds = self.timings["previews"], time.perf_counter() - self.began
+        another = spent * rows / self.previewed if self.previewed else 0.0
+        whole = seconds * self.rows_to_draw / self.rows_done
+        return spent <= PREVIEWING * seconds and spent + another <= PREVIEWING * whole
+
     def update(self, stage: str, candidates: Sequence[Candidate] = ()) -> Update:
         """Where the request stands; kept rows count as done, those of several batches as one after the other."""
         seconds = time.perf_counter() - self.began
-        to_draw = (self.grid[0] - self.first_row) * self.batches
-        left = to_draw - self.rows_done
+        left = self.rows_to_draw - self.rows_done
         remaining = seconds / self.rows_done * left if self.rows_done else None
         rows = self.grid[0] * self.batches
         return Update(stage, rows - left, rows, seconds, remaining, tuple(candidates))
