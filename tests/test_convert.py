@@ -19,6 +19,10 @@ GOLDEN = Path(os.environ.get("DALLE_GOLDEN") or Path(__file__).parent / "golden"
 PLACES = {  # files and folders that make a model, put into one folder
     "openai_dvae": ["openai_dvae/dvae_hid4_blk1_zip_encoder.pkl", "openai_dvae/dvae_hid4_blk1_zip_decoder.pkl"],
     "dalle_pytorch, own VAE": ["dalle_pytorch/v028_hparams_with_vae_object.pt", "dalle_pytorch/tokenizer_hug_bpe.json"],
+    "dalle_pytorch, YouTokenToMe": [
+        "dalle_pytorch/v028_hparams_with_vae_object.pt",
+        "rudalle/tokenizer/bpe.model",
+    ],
     "dalle_pytorch, sparse": ["dalle_pytorch/v0143_sparse_derived.pt", "dalle_pytorch/tokenizer_hug_bpe.json"],
     "dalle_pytorch, reversible": ["dalle_pytorch/v071_kobiso_reversible.pt", "dalle_pytorch/tokenizer_hug_bpe.json"],
     "dalle_pytorch, dVAE": ["dalle_pytorch/v166_openai_dvae.pt", "dalle_pytorch/tokenizer_hug_bpe.json"],

@@ -388,6 +388,15 @@ def test_the_early_form_of_stored_angles(content):
     assert rotations[0].shape == rotations[1].shape == (2, 25, 6)
 
 
+@pytest.mark.parametrize("both", [True, False])
+def test_axial_positions_under_the_names_of_later_releases(content, both):
+    wanted, weights = fold(content), content["weights"]
+    for axis in (0, 1):
+        name = f"image_pos_emb.weights_{axis}"
+        weights[f"image_pos_emb.weights.{axis}"] = weights[name] if both else weights.pop(name)
+    assert torch.equal(fold(content).tensors["position"], wanted.tensors["position"])
+
+
 def test_gated_layers(content):
     content["hparams"]["attn_types"] = ("full", "mlp")
     weights = content["weights"]
