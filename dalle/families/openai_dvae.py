@@ -59,7 +59,7 @@ def build(
 
 def _sizes(encoder: Mapping[str, Tensor], decoder: Mapping[str, Tensor], where: str) -> DVAEConfig:
     width, code_dim, vocab, *_ = *encoder["input.weight"].shape[:1], *decoder["input.weight"].shape
-    if width % 4 or min(width, code_dim, vocab) < 1:
+    if min(width // 4, code_dim, vocab) < 1:
         raise CheckpointError(f"{where}: a dVAE of these sizes cannot be.")
     blocks = 1
     while f"groups.0.{blocks}.convs.0.weight" in encoder:

@@ -5,11 +5,14 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from dalle import models, torchfile
 from dalle.errors import CheckpointError, ModelError
@@ -110,3 +113,63 @@ def test_a_damaged_file_is_named(name, tmp_path):
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(CheckpointError, match=r"encoder\.pkl is damaged"):
         models.inspect(str(tmp_path))
+
+
+def halves(width: int, blocks: int, code_dim: int, vocab: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Encoder and decoder of any sizes, with the names of their authors."""
+    dice = torch.Generator().manual_seed(blocks)
+
+    def conv(name: str, n_in: int, n_out: int, kernel: int) -> dict[str, Tensor]:
+        weight = torch.randn(n_out, n_in, kernel, kernel, generator=dice) / (kernel * n_in**0.5)
+        return {f"{name}.w": weight, f"{name}.b": torch.randn(n_out, generator=dice) * 0.1}
+
+    def groups(n_in: int, widths: list[int], kernels: tuple[int, ...]) -> dict[str, Tensor]:
+        tensors = {}
+        for group, n_out in enumerate(widths, start=1):
+            for block in range(1, blocks + 1):
+                at, sizes = f"blocks.group_{group}.block_{block}", [n_in, *[n_out // 4] * 3, n_out]
+                tensors |= conv(f"{at}.id_path", n_in, n_out, 1) if n_in != n_out else {}
+                for number, kernel in enumerate(kernels, start=1):
+                    tensors |= conv(f"{at}.res_path.conv_{number}", *sizes[number - 1 : number + 1], kernel)
+                n_in = n_out
+        return tensors
+
+    widths = [width, 2 * width, 4 * width, 8 * width]
+    encoder = conv("blocks.input", 3, width, 7) | groups(width, widths, (3, 3, 3, 1))
+    decoder = conv("blocks.input", vocab, code_dim, 1) | groups(code_dim, widths[::-1], (1, 3, 3, 3))
+    return encoder | conv("blocks.output.conv", widths[-1], vocab, 1), decoder | conv("blocks.output.conv", width, 6, 1)
+
+
+def slowly(tensors: dict[str, Tensor], x: Tensor, blocks: int, resample: Callable[[Tensor], Tensor]) -> Tensor:
+    """One half, written out; three of its groups are followed by a change of resolution."""
+
+    def conv(name: str, x: Tensor) -> Tensor:
+        weight = tensors[f"{name}.w"]
+        return F.conv2d(x, weight, tensors[f"{name}.b"], padding=(weight.shape[2] - 1) // 2)
+
+    x = conv("blocks.input", x)
+    for group in range(1, 5):
+        for block in range(1, blocks + 1):
+            at, y = f"blocks.group_{group}.block_{block}", x
+            for number in range(1, 5):
+                y = conv(f"{at}.res_path.conv_{number}", y.relu())
+            x = (conv(f"{at}.id_path", x) if f"{at}.id_path.w" in tensors else x) + y / (4 * blocks) ** 2
+        x = resample(x) if group < 4 else x
+    return conv("blocks.output.conv", x.relu())
+
+
+@pytest.mark.parametrize("sizes", [(6, 1, 5, 10), (4, 3, 32, 7), (9, 2, 1, 300)])
+def test_other_sizes(tmp_path, sizes):
+    encoder, decoder = halves(*sizes)
+    torch.save(encoder, tmp_path / "a.pt")
+    torch.save(decoder, tmp_path / "b.pt")
+    dvae = openai_dvae.load(tmp_path, CPU).images
+    pictures = torch.rand(1, 3, 32, 24, generator=torch.Generator().manual_seed(0))
+    logits = slowly(encoder, 0.8 * pictures + 0.1, sizes[1], lambda x: F.max_pool2d(x, 2))
+    torch.testing.assert_close(dvae.logits(pictures), logits, atol=1e-5, rtol=1e-5)
+    codes = logits.argmax(1)
+    assert torch.equal(dvae.encode(pictures), codes)
+    one_hot = F.one_hot(codes, sizes[3]).permute(0, 3, 1, 2).float()
+    stats = slowly(decoder, one_hot, sizes[1], lambda x: F.interpolate(x, scale_factor=2.0))
+    drawn = ((stats[:, :3].sigmoid() - 0.1) / 0.8).clamp(0, 1)
+    torch.testing.assert_close(dvae.decode(codes), drawn, atol=1e-5, rtol=1e-5)
