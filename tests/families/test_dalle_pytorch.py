@@ -8,6 +8,7 @@ import os
 import shutil
 from contextlib import nullcontext
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -454,7 +455,8 @@ def test_what_deepspeed_leaves(place, content):
         shard.parent.mkdir()
         state = {"module": {name: scale * tensor for name, tensor in weights.items()}, "optimizer": None}
         state |= {"csr_tensor_module_names": set(), "param_shapes": {"a": torch.Size([3])}, "ds_version": "0.4.0"}
-        torch.save(state, shard)
+        torch.save(state | {"hparams": content["hparams"], "epoch": 3}, shard)
+        torch.save({"optimizer_state_dict": datetime.now()}, shard.with_name("zero_pp_rank_0_optim_states.pt"))
     text, codes = wanted.tokenize("a blue bird"), torch.arange(16)[None]
     for path in (place, note.parent, note):  # the newest one
         found = dalle_pytorch.load(path, CPU)

@@ -21,7 +21,8 @@ from dalle.nn.transformer import Transformer
 __all__ = ["DALLE", "detect", "load"]
 
 SHELLS = ("dalle_pytorch.", "dall_e.", "torch.nn.", "deepspeed.")  # what early releases and DeepSpeed store beside
-NOTE, SHARD = "note of DeepSpeed", "mp_rank_00_model_states.pt"  # a file without weights, and where they are
+NOTE = "note of DeepSpeed"  # a file without weights, which are in a folder for each step that was saved
+STEPS, SHARD = "global_step*", "mp_rank_00_model_states.pt"
 KEPT_SHARE = 0.9  # the `top_k` of the authors' own program, a share of the vocabulary to leave out
 
 
@@ -75,7 +76,7 @@ def _sorted(place: Path) -> dict[str, list[Path]]:
     """The files at a place by what they hold. Raises CheckpointError for a damaged one."""
     found = defaultdict(list)
     for path in checkpoint.find(place, *checkpoint.TORCH_SUFFIXES):
-        if kind := _kind(torchfile.look(path)):
+        if not path.parent.match(STEPS) and (kind := _kind(torchfile.look(path))):
             found[kind].append(path)
     notes = found.pop(NOTE, [])  # of a training run that also wrote a whole file, most often
     return dict(found) if "transformer" in found or not notes else {**found, "transformer": notes}
@@ -104,7 +105,7 @@ def _read_transformer(path: Path) -> tuple[dict[str, Any], Any, tuple[Path, ...]
     content = torchfile.read(path, SHELLS)
     if not isinstance(content["weights"], str):
         return content, content["weights"], (path,)
-    shards = sorted(path.parent.glob(f"global_step*/{SHARD}"), key=lambda file: (len(file.parent.name), file))
+    shards = sorted(path.parent.glob(f"{STEPS}/{SHARD}"), key=lambda file: (len(file.parent.name), file))
     latest = path.with_name("latest")
     step = latest.read_text("utf-8", "replace").strip() if latest.is_file() else ""
     if not shards:
