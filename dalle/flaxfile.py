@@ -34,8 +34,9 @@ def row(path: Path) -> list[Path]:
     """The files that one model was split into, `name-00001-of-00003.msgpack` and so on; else the file itself."""
     if not (found := _PART.fullmatch(path.stem)):
         return [path]
-    name, count = found[1], int(found[2])
-    return [path.with_stem(f"{name}-{number:05}-of-{count:05}") for number in range(1, min(count, MAX_PARTS) + 1)]
+    numbers = range(1, min(int(found[2]), MAX_PARTS) + 1)
+    parts = [path.with_stem(f"{found[1]}-{number:05}-of-{found[2]}") for number in numbers]
+    return parts if path in parts else [path]
 
 
 def read(path: Path) -> dict[str, Tensor]:

@@ -64,6 +64,7 @@ def gather(name: str, sources: Sequence[Source], settings: Mapping[str, Any] | N
                 raise CheckpointError(f"{file} of {source.repo} is damaged, or was changed since: delete it and retry.")
             _link(link, path)
     if settings:
+        (folder / "config.json").unlink(missing_ok=True)  # never written through a link
         config.save(settings, folder / "config.json")
     return folder
 

@@ -96,3 +96,26 @@ def test_its_contents_are_counted(path):
     found = checkpoint.contents(path)
     assert (found.tensors, found.parameters) == (5, 10)
     assert found.types == ("bfloat16", "float16", "float32", "int64")
+
+
+def test_files_of_a_row_are_one_model(tmp_path):
+    names = list(TENSORS)
+    for number in (1, 2):
+        part = {name: TENSORS[name] for name in names[number - 1 :: 2]}
+        flaxwriter.write(tmp_path / f"model-0000{number}-of-00002.msgpack", part)
+    first, second = sorted(tmp_path.iterdir())
+    assert flaxfile.row(second) == [first, second]
+    assert flaxfile.read(first).keys() == flaxfile.read(second).keys() == TENSORS.keys()
+    flaxwriter.write(second, TENSORS)
+    with pytest.raises(CheckpointError, match=r"model-00002-of-00002\.msgpack holds .* a second time"):
+        flaxfile.read(first)
+    first.unlink()
+    with pytest.raises(CheckpointError, match=r"model-00001-of-00002\.msgpack is missing"):
+        flaxfile.read(second)
+
+
+def test_names_that_only_look_like_a_row(tmp_path):
+    for name in ("model-00001-of-00000.msgpack", "model-00003-of-00002.msgpack", "model-1-of-2.msgpack"):
+        flaxwriter.write(tmp_path / name, TENSORS)
+        assert flaxfile.row(tmp_path / name) == [tmp_path / name]
+        assert flaxfile.read(tmp_path / name).keys() == TENSORS.keys()
