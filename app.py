@@ -5,6 +5,7 @@ from functools import partial
 
 import dalle
 from dalle import ui
+from dalle.ui import zerogpu
 
 
 def main() -> None:
@@ -18,7 +19,8 @@ def main() -> None:
     chosen = parser.parse_args()
 
     # The model loads beside the page: the page is there at once and says that the model is warming up.
-    studios = ui.Studios(partial(dalle.load, device=chosen.device, dtype=chosen.dtype), chosen.model)
+    load = zerogpu.lend(partial(dalle.load, device=chosen.device, dtype=chosen.dtype), chosen.model)
+    studios = ui.Studios(load, chosen.model)
     studios.start(studios.first)
     page, options = ui.build(studios)
     page.launch(server_name=chosen.host, server_port=chosen.port, inbrowser=chosen.open, **options)

@@ -1,6 +1,9 @@
-"""The page as a folder that Hugging Face Spaces runs as it is: the program, one model, and nothing else."""
+"""The page as a folder that Hugging Face Spaces runs as it is, on a CPU, a GPU or ZeroGPU: the program, one model,
+and nothing else.
+"""
 
 import ast
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
@@ -16,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 _START = "app.py"
 _LAUNCHER = "start.py"
 _MODEL = "emoji"  # what the page draws with unless it is told otherwise
+_TORCH = "2.12"  # the first release that ZeroGPU does not take
 _DYNAMIC = "dalle/families"  # imported by what is found in it
 _ALWAYS = ("requirements.txt", "LICENSE", "assets/models.toml", "assets/prompts.toml", "assets/page", "assets/fonts")
 
@@ -38,6 +42,7 @@ def write(out: Path, model: str = _MODEL) -> list[Path]:
         (out / _LAUNCHER).write_text(_launcher(name), encoding="utf-8")
     start = _START if name == _MODEL else _LAUNCHER
     (out / "README.md").write_text(_readme(start, remote), encoding="utf-8")
+    (out / "requirements.txt").write_text(_requirements(), encoding="utf-8")
     (out / ".gitattributes").write_text(_attributes(out), encoding="utf-8")
     return sorted(path for path in out.rglob("*") if path.is_file())
 
@@ -113,6 +118,12 @@ def _readme(start: str, remote: Sequence[str]) -> str:
     told = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=1000)
     card = "" if remote or start != _START else _section(text, "Model card")
     return f"---\n{told}---\n\n# {settings['title']}\n\n{settings['short_description']}.\n\n{card}".rstrip() + "\n"
+
+
+def _requirements() -> str:
+    """Those of this project, with a torch that Spaces of every kind take."""
+    text = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+    return re.sub(r"^(torch>=[\d.]+),<[\d.]+", rf"\1,<{_TORCH}", text, flags=re.MULTILINE)
 
 
 def _section(text: str, title: str) -> str:

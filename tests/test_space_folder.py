@@ -2,16 +2,18 @@
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from e2e.tiny_model import make
+from packaging.requirements import Requirement
 
 from dalle import models, space
 from dalle.errors import ModelError, SettingError
 
 
-def configuration(out: Path) -> dict[str, object]:
+def configuration(out: Path) -> dict[str, Any]:
     _, head, _ = (out / "README.md").read_text(encoding="utf-8").split("---\n", 2)
     return yaml.safe_load(head)
 
@@ -32,6 +34,14 @@ def test_the_configuration_is_what_a_gradio_space_asks_for(own):
     assert told["python_version"] == "3.12"
     assert str(told["sdk_version"]).startswith("6.")
     assert (own / str(told["app_file"])).is_file()
+
+
+def test_the_torch_of_a_space_is_one_that_zerogpu_takes_and_that_this_project_takes(own):
+    for text, newest in ((own / "requirements.txt", "2.11.0"), (space.ROOT / "requirements.txt", "2.13.0")):
+        lines = [Requirement(line.partition("#")[0]) for line in text.read_text().splitlines() if line[0] != "#"]
+        (torch,) = (line for line in lines if line.name == "torch")
+        assert torch.specifier.contains("2.9.0") and torch.specifier.contains(newest)
+        assert torch.specifier.contains("2.12.0") == (newest > "2.12")
 
 
 def test_a_model_of_a_folder_goes_along_and_nothing_else_of_that_folder(own):
@@ -64,7 +74,7 @@ def test_a_model_of_the_hub_is_fetched_by_the_space(tmp_path):
     files = space.write(tmp_path / "out", card.name)
     told = configuration(tmp_path / "out")
     assert told["models"] == sorted({source.repo for source in card.sources})
-    assert told["preload_from_hub"][0] == f"{card.sources[0].repo} {','.join(card.sources[0].files)}"
+    assert told["preload_from_hub"][0].startswith(f"{card.sources[0].repo} {','.join(card.sources[0].files)}")
     assert not [file for file in files if file.suffix == ".safetensors"]
     space.write(tmp_path / "other", "somebody/something")
     assert configuration(tmp_path / "other")["preload_from_hub"] == ["somebody/something"]
