@@ -7,6 +7,7 @@ that lost a piece on its way from one that is whole.
 
 import base64
 import binascii
+import json
 import math
 import zlib
 from collections.abc import Mapping
@@ -24,9 +25,18 @@ _MAX_PROMPT, _MAX_COUNT, _MAX_SEED = 2000, 4096, 2**63 - 1
 CHECK = "check"  # the part that tells a link from any other query
 _PARTS = (  # in the order in which a link tells them
     *("prompt", "seed", "samples", "keep", "guidance", "temperature", "top_k", "top_p"),
-    *("model", "fingerprint", "kept"),
+    *("model", "fingerprint", "kept", "sweep"),
 )
 _COUNT = 8  # pictures of a recipe that does not say how many
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A template's sentence, drawn once with each value of one slot."""
+
+    template: str  # its id
+    values: Mapping[str, str]  # of its slots
+    axis: str  # the slot
 
 
 @dataclass(frozen=True)
@@ -41,9 +51,10 @@ class Recipe:
     keep: int
     options: SamplingOptions
     kept: np.ndarray | None = field(default=None, compare=False)  # (h, w) tokens, -1 where free
+    sweep: Sweep | None = None  # then `prompt` is its title
 
     @classmethod
-    def of(cls, request: Request, bundle: Bundle) -> Self:
+    def of(cls, request: Request, bundle: Bundle, sweep: Sweep | None = None) -> Self:
         """The recipe of what a model is asked for."""
         return cls(
             prompt=request.prompt,
@@ -54,13 +65,15 @@ class Recipe:
             keep=request.keep or request.samples,
             options=request.options or bundle.options,
             kept=request.kept,
+            sweep=sweep,
         )
 
 
 def link(recipe: Recipe) -> str:
     """The query of an address, without its question mark."""
-    told = {**vars(recipe), **asdict(recipe.options), "kept": None if recipe.kept is None else pack(recipe.kept)}
-    query = _query(told)
+    kept = None if recipe.kept is None else pack(recipe.kept)
+    sweep = None if recipe.sweep is None else json.dumps(asdict(recipe.sweep), separators=(",", ":"))
+    query = _query({**vars(recipe), **asdict(recipe.options), "kept": kept, "sweep": sweep})
     return f"{query}&{CHECK}={_checksum(query)}"
 
 
@@ -132,7 +145,7 @@ def unpack(text: str) -> np.ndarray:
 def _recipe(told: Mapping[str, Any], settings: Mapping[str, Any]) -> Recipe:
     """A recipe from words and numbers that came from outside; what a number may be is the engine's to say."""
     samples = _whole(told, "samples", 1, _MAX_COUNT)
-    kept = told.get("kept")
+    kept, sweep = told.get("kept"), told.get("sweep")
     return Recipe(
         prompt=_words(told, "prompt", _MAX_PROMPT),
         model=_words(told, "model", 200),
@@ -147,7 +160,19 @@ def _recipe(told: Mapping[str, Any], settings: Mapping[str, Any]) -> Recipe:
             top_p=float(_number(settings, "top_p")),
         ),
         kept=unpack(kept) if isinstance(kept, str) else None,
+        sweep=_sweep(sweep) if isinstance(sweep, str) else None,
     )
+
+
+def _sweep(text: str) -> Sweep:
+    try:
+        told = json.loads(text)
+        sweep = Sweep(told["template"], dict(told["values"]), told["axis"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise _broken() from None
+    if not all(isinstance(word, str) for word in (sweep.template, sweep.axis, *sweep.values.values())):
+        raise _broken()
+    return sweep
 
 
 def _words(told: Mapping[str, Any], name: str, most: int) -> str:

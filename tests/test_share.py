@@ -1,6 +1,7 @@
 """Links and notes: what goes in comes out, and nothing else does."""
 
 import string
+from dataclasses import replace
 from types import SimpleNamespace
 from urllib.parse import parse_qs, parse_qsl
 
@@ -13,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 from dalle import share
 from dalle.contracts import Request, SamplingOptions
 from dalle.errors import LinkError
-from dalle.share import Recipe
+from dalle.share import Recipe, Sweep
 
 KEPT = arrays(
     np.int64, st.tuples(st.integers(1, 32), st.integers(1, 32)), elements=st.integers(-1, 2**14), fill=st.just(-1)
@@ -34,6 +35,7 @@ RECIPES = st.builds(
         top_p=st.floats(0.01, 1),
     ),
     kept=st.none() | KEPT,
+    sweep=st.none() | st.builds(Sweep, st.text(), st.dictionaries(st.text(), st.text(), max_size=3), st.text()),
 )
 EXAMPLE = Recipe("a red bird", "emoji", "0123456789abcdef", 77, 16, 4, SamplingOptions(2.0, 1.0, 128, 0.9))
 
@@ -67,6 +69,17 @@ def test_half_a_picture_of_the_paper_takes_a_kilobyte():
     kept[:16] = np.random.default_rng(0).integers(0, 8192, (16, 32))
     assert len(share.pack(kept)) * 3 / 4 < 1024
     assert len(share.link(EXAMPLE)) < 250
+
+
+def test_links_mean_what_they_always_meant():
+    """Letter by letter: this one is out in the world."""
+    kept = np.where(np.arange(16) < 8, np.arange(16), -1).reshape(4, 4)
+    known = (
+        "prompt=a+red+bird&seed=77&samples=16&keep=4&guidance=2.0&temperature=1.0&top_k=128&top_p=0.9&model=emoji"
+        "&fingerprint=0123456789abcdef&kept=BAQD_wAFOXc&check=12d84652"
+    )
+    recipe = replace(EXAMPLE, kept=kept)
+    assert share.link(recipe) == known and same(share.follow(known), recipe)
 
 
 def test_an_address_may_hold_other_things_too():
@@ -124,6 +137,11 @@ def test_the_example_of_the_next_test_is_a_good_one():
         {"kept": "not base64!"},
         {"kept": share.pack(np.ones((4, 4), np.int64))[:-2]},
         {"kept": share.pack(np.ones((4, 4), np.int64)) + "AAAA"},
+        {"sweep": "device"},
+        {"sweep": "[" * 5000},
+        {"sweep": '{"template": "device", "values": "thing", "axis": "period"}'},
+        {"sweep": '{"template": "device", "values": {"thing": 1}, "axis": "period"}'},
+        {"sweep": '{"template": "device", "values": {}}'},
     ],
 )
 def test_what_does_not_fit_is_refused_in_a_sentence(told):

@@ -1,8 +1,10 @@
 // Keys: Ctrl+Enter draws from anywhere, Esc stops. While a drawing runs, Enter does not ask for another one.
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") dalle.press("stop");
-  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) dalle.press("draw");
-  else if (event.key === "Enter" && dalle.shown("stop") && event.target.closest("#prompt")) event.stopPropagation();
+  if (event.key !== "Enter") return;
+  const anywhere = event.ctrlKey || event.metaKey;
+  if (anywhere || (dalle.shown("stop") && event.target.closest("#prompt"))) event.preventDefault();
+  if (anywhere) dalle.press("draw");
 }, true);
 
 // Draw and Stop take turns in one place, at once: the values of the two buttons.
@@ -17,7 +19,10 @@ document.addEventListener("keydown", (event) => {
     stopped = true;
     return turns(false);
   };
-  dalle.refused = (told, full) => [stopped ? told : full, ...turns(false)];
+  dalle.refused = (told, full) => {
+    document.querySelectorAll(".toast-body.error [data-testid=toast-close]").forEach((pop_up) => pop_up.click());
+    return [stopped ? told : full, ...turns(false)];
+  };
 }
 
 // The end of a sentence that does not fit the text window is gray: a copy of the text lies behind the field.
@@ -58,7 +63,13 @@ dalle.picker = (element, trigger) => {
   element.addEventListener("keydown", (event) => event.key === "Escape" && close(event));
 };
 
-// A link that can be followed is drawn at once.
-dalle.arrive = () => {
-  if (document.querySelector("#status [data-ready]") && location.search) dalle.press("draw");
-};
+// Once the page is filled for its model, a link that can be followed is drawn. What a visitor asked to have back before
+// is set after that.
+dalle.filled = new Promise((resolve) => {
+  dalle.arrive = () => {
+    const ready = location.search && document.querySelector("#status [data-ready]")?.dataset.ready;
+    if (ready === "draw") dalle.press("draw");
+    if (ready === "sweep") document.querySelector("#templates .sweep").click();
+    resolve();
+  };
+});

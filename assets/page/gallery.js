@@ -58,13 +58,14 @@
 
   dalle.gallery = (element, trigger, watch) => {
     watch("value", () => {
-      if (element.querySelector(".sweep")) return dalle.columns(element);
+      const sweep = element.querySelector(".sweep");
+      if (sweep) return dalle.columns(sweep);
       const gallery = element.querySelector(".gallery");
       glide(gallery);
       if (gallery.dataset.stage === "done") dalle.remember(element.querySelector(".drawn"));
     });
     element.addEventListener("click", (event) => {
-      const section = event.target.closest(".drawn");
+      const section = event.target.closest("[data-link]");
       const order = event.target.closest("[data-order]");
       if (order) sort(section, order.dataset.order);
       const plate = event.target.closest("a.plate");
@@ -82,10 +83,10 @@
 dalle.receive = (trigger) => {
   const ours = (event) => event.dataTransfer?.types.includes("Files") && !event.target.closest("#priming");
   document.addEventListener("dragover", (event) => ours(event) && event.preventDefault());
-  document.addEventListener("drop", async (event) => {
+  document.addEventListener("drop", (event) => {
     if (!ours(event)) return;
     event.preventDefault();
-    trigger("recall", { note: await dalle.note(event.dataTransfer.files[0]) });
+    dalle.open(event.dataTransfer.files[0], trigger);
   });
 };
 

@@ -32,12 +32,12 @@
     button?.setAttribute("aria-pressed", String(stars.some((star) => same(star, here))));
   };
 
-  // A gallery was finished.
+  // A gallery or a sweep was finished.
   dalle.remember = async (section) => {
     for (const card of section.querySelectorAll(".card")) starred(card, past().stars);
     const best = section.querySelector(".card");
     if (!best) return;
-    const drawn = await entry(best, section), now = past();
+    const drawn = { ...(await entry(best, section)), columns: section.dataset.drawn }, now = past();
     now.recent = [drawn, ...now.recent.filter((other) => other.link !== drawn.link)].slice(0, MOST);
     save(now);
   };
@@ -55,17 +55,23 @@
     return dalle.make("img", { src: shown, alt: "", width: 56, height: 56 });
   };
 
+  const reuse = async (kept, trigger) => {
+    await dalle.filled;
+    trigger("reuse", { link: kept.link });
+  };
+
   const line = (kept, trigger) => {
     const again = dalle.make("button", { type: "button", title: "Use it again" }, picture(kept),
-      dalle.make("span", {}, dalle.make("b", {}, kept.prompt), dalle.make("small", {}, `seed ${kept.seed}`)));
-    again.addEventListener("click", () => trigger("reuse", { link: kept.link }));
+      dalle.make("span", {}, dalle.make("b", {}, kept.prompt),
+        dalle.make("small", {}, `seed ${kept.seed}${kept.columns ? ` · ${kept.columns} columns` : ""}`)));
+    again.addEventListener("click", () => reuse(kept, trigger));
     return dalle.make("li", {}, again);
   };
 
   const star = (kept, trigger) => {
     const again = dalle.make("button", { type: "button", title: kept.prompt,
       "aria-label": `${kept.prompt}, seed ${kept.seed}, picture ${kept.index}: use it again` }, picture(kept));
-    again.addEventListener("click", () => trigger("reuse", { link: kept.link }));
+    again.addEventListener("click", () => reuse(kept, trigger));
     return dalle.make("li", {}, again);
   };
 
@@ -77,6 +83,12 @@
     part("recent").hidden = !recent.length;
     element.querySelector(".stars").replaceChildren(...stars.map((kept) => star(kept, trigger)));
     element.querySelector(".recent").replaceChildren(...recent.map((kept) => line(kept, trigger)));
+  };
+
+  // A picture brings its recipe back.
+  dalle.open = async (file, trigger) => {
+    await dalle.filled;
+    trigger("recall", { note: await dalle.note(file) });
   };
 
   // The note that the program writes into its PNG files: a tEXt chunk with the key "dalle".
@@ -95,9 +107,8 @@
     show = () => fill(element, trigger);
     show();
     window.addEventListener("storage", show);  // another tab drew something
-    const open = async (file) => trigger("recall", { note: await dalle.note(file) });
     element.addEventListener("change", (event) => {
-      if (event.target.files?.length) open(event.target.files[0]);
+      if (event.target.files?.length) dalle.open(event.target.files[0], trigger);
       event.target.value = "";
     });
     element.addEventListener("click", (event) => {

@@ -8,13 +8,14 @@
     if (event.target.matches?.("#pictures .columns")) left = event.target.scrollLeft;
   }, true);
 
-  dalle.columns = (element) => {
-    const row = element.querySelector(".columns"), drawn = Number(element.querySelector(".sweep").dataset.drawn);
+  dalle.columns = (sweep) => {
+    const row = sweep.querySelector(".columns"), drawn = Number(sweep.dataset.drawn);
     const column = row.children[Math.min(drawn, row.children.length - 1)];
     if (!drawn && !row.querySelector(".gallery")) left = mine = 0;
     const follows = Math.abs(left - mine) < 2;
     row.scrollLeft = left;
     if (follows) row.scrollLeft = column.offsetLeft + column.offsetWidth - row.clientWidth;
     [left, mine] = [row.scrollLeft, follows ? row.scrollLeft : mine];
+    if (sweep.dataset.link) dalle.remember(sweep);
   };
 }

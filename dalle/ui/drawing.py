@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,11 +68,14 @@ def drawer(studios: Studios, shelf: Shelf) -> Callable[..., Iterator[tuple[Any, 
         *primed: Any,
     ) -> Iterator[tuple[Any, Any, Any]]:
         try:
-            if studios.ready(model) is None:
+            warming = studios.ready(model) is None
+            if warming:
                 yield note(WARMING), gr.skip(), gr.skip()
             studio = studios.get(model)
             kept = priming.kept(*primed)
             wish = request(prompt, kept, samples, keep, seed, same, guidance, temperature, top_k, top_p)
+            if warming:  # the sliders did not stand as this model has them
+                wish = replace(wish, options=None)
             files = Files(file_format, telling)
             for update in studio.generate(wish):
                 yield note(status(update)), _show(update, wish, studio, shelf, files, browser), wish.seed
@@ -190,9 +193,7 @@ def _show(
     if update.stage != "done":
         return gallery.drawing(update, wish, outline) if update.candidates else gr.skip()
     folder = shelf.renew(browser.session_hash or "")
-    kept, dropped = (
-        cards(some, wish, studio, shelf, folder, files) for some in (update.candidates, update.dropped)
-    )
+    kept, dropped = (cards(some, wish, studio, shelf, folder, files) for some in (update.candidates, update.dropped))
     sheet = folder / "grid.png"
     meta = {"prompt": wish.prompt} if files.telling else {}
     images.save_png(images.grid([c.picture for c in update.candidates]), sheet, meta)

@@ -84,11 +84,29 @@ def finished(
     """The ranked gallery; what was liked less is one click away. `link` is the recipe that draws it again."""
     batch = Batch.of(request, (*shown, *rest), outline)
     return (
-        f'<section class="drawn" data-link="{escape(link)}" data-home="{escape(home())}"'
-        f' data-prompt="{escape(request.prompt)}" data-seed="{request.seed}">'
+        f'<section class="drawn" {recipe(link, request.prompt, request.seed)}>'
         f'<ol class="gallery" data-stage="done">{cards(shown, batch)}</ol>'
-        f"{_toolbar(sheet, archive, bool(batch.scores), len(shown))}{_dropped(rest, batch, len(shown))}"
-        f"{_best_of((*shown, *rest))}</section>"
+        f"{toolbar(sheet, archive, _order() if batch.scores and len(shown) > 1 else '')}"
+        f"{_dropped(rest, batch, len(shown))}{_best_of((*shown, *rest))}</section>"
+    )
+
+
+def recipe(link: str, prompt: str, seed: int) -> str:
+    """What the browser passes on and remembers of a drawing, as attributes; `link` draws it again."""
+    return f'data-link="{escape(link)}" data-home="{escape(home())}" data-prompt="{escape(prompt)}" data-seed="{seed}"'
+
+
+def toolbar(sheet: str, archive: str, order: str = "", shared: bool = True) -> str:
+    """What is done with all of a wall; `shared` where there is a recipe."""
+    share = '<button type="button" class="quiet" data-act="share">Copy link</button>'
+    address = (
+        '<label class="address" hidden><span>Anyone with this link can draw the same pictures:</span>'
+        '<input type="text" readonly></label>'
+    )
+    return (
+        f'<div class="toolbar">{order}{share * shared}'
+        f'<a class="quiet" href="{escape(sheet)}" download="{escape(sheet.rpartition("/")[2])}">Sheet</a>'
+        f'<a class="quiet" href="{escape(archive)}" download="pictures.zip">ZIP of all</a>{address * shared}</div>'
     )
 
 
@@ -153,19 +171,11 @@ def _score(score: float | None, batch: Batch) -> str:
     )
 
 
-def _toolbar(sheet: str, archive: str, ranked: bool, count: int) -> str:
-    order = (
+def _order() -> str:
+    return (
         '<div class="choice order" role="group" aria-label="Order of the pictures">'
         '<button type="button" data-order="rank" aria-pressed="true">Best first</button>'
         '<button type="button" data-order="index" aria-pressed="false">As drawn</button></div>'
-    )
-    return (
-        f'<div class="toolbar">{order if ranked and count > 1 else ""}'
-        '<button type="button" class="quiet" data-act="share">Copy link</button>'
-        f'<a class="quiet" href="{escape(sheet)}" download="grid.png">Sheet</a>'
-        f'<a class="quiet" href="{escape(archive)}" download="pictures.zip">ZIP of all</a>'
-        '<label class="address" hidden><span>Anyone with this link can draw the same pictures:</span>'
-        '<input type="text" readonly></label></div>'
     )
 
 
@@ -189,9 +199,7 @@ def _best_of(drawn: Sequence[Card]) -> str:
         return ""
     counts = [2**power for power in range(len(drawn).bit_length()) if 2**power < len(drawn)]
     figures = "".join(_best_of_first(count, drawn) for count in (*counts, len(drawn)))
-    return (
-        f'<figure class="best-of"><figcaption>The best of the first …</figcaption><ol>{figures}</ol></figure>'
-    )
+    return f'<figure class="best-of"><figcaption>The best of the first …</figcaption><ol>{figures}</ol></figure>'
 
 
 def _best_of_first(count: int, drawn: Sequence[Card]) -> str:

@@ -22,6 +22,7 @@ _ASSETS = Path(__file__).resolve().parents[2] / "assets"
 _PANELS = ("base", "create", "templates", "sweep", "priming", "gallery", "viewer", "history", "about")
 _DEVICE = "device"  # what all drawings wait for
 _QUEUE = 24  # drawings that may wait at once
+_GLANCE = 0.05  # seconds between two looks into the queue: Gradio's own thousand a second warm an idle machine
 
 _GALLERY = """
 dalle.gallery(element, trigger, watch);  // which triggers 'reuse' and 'vary'
@@ -75,6 +76,7 @@ def build(studios: Studios, queue: int = _QUEUE) -> tuple[gr.Blocks, dict[str, A
             concurrency_limit=1,
         )
     page.queue(default_concurrency_limit=1, max_size=queue)
+    page._queue.sleep_when_free = page._queue.progress_update_sleep_when_free = _GLANCE
     return page, _launch_options(shelf)
 
 
@@ -83,7 +85,7 @@ def _lay_out(studios: Studios) -> Layout:
     model = gr.State(studios.first)
     with gr.Column(elem_id="hero"):
         made = create.prompt()
-        with gr.Tabs(elem_id="starts"):
+        with gr.Tabs(elem_id="starts") as starts:
             with gr.Tab("Ideas"):
                 create.ideas(made.prompt)
             words = templates.panel(made.prompt)
@@ -99,7 +101,7 @@ def _lay_out(studios: Studios) -> Layout:
     with gr.Accordion("About this model", open=False, elem_id="about"):
         facts = html("", js_on_load="dalle.about(element, watch)")
         card = gr.Markdown(elem_id="card")
-    desk = Desk(studios, status, facts, card, model, made.picker, made.prompt, settings, primed, words)
+    desk = Desk(studios, status, facts, card, model, made.picker, made.prompt, settings, primed, starts, words)
     return Layout(desk, made, past, pictures, downloads)
 
 
@@ -142,7 +144,8 @@ def _measure_and_restore(page: gr.Blocks, parts: Layout, studios: Studios, shelf
     made.prompt.change(trigger_mode="always_last", **measure)
     page.load(desk.visit, **refill).then(**measure).then(js="() => dalle.arrive()", **QUIET)
     chosen = made.picker.choose(_chosen, None, [desk.model, desk.status], **QUIET)
-    chosen.then(desk.choose, **refill).then(**measure)
+    carried = {**refill, "inputs": [desk.model, *desk.primed.inputs, desk.primed.source]}
+    chosen.then(desk.choose, **carried).then(**measure)
     for source in (parts.past, parts.pictures):
         source.reuse(desk.reuse, **refill)
         source.recall(desk.recall, **refill)

@@ -28,9 +28,13 @@ def slider(label: str, low: float, high: float, step: float, value: float, **set
     return gr.Slider(low, high, value, step=step, label=label, buttons=[], **settings)
 
 
-def note(text: str, alarm: bool = False, ready: bool = False) -> str:
-    """A sentence to the visitor; screen readers say it when it changes. `ready`: a link's recipe can be drawn now."""
-    return f'<p class="note{" alarm" if alarm else ""}" role="status"{" data-ready" * ready}>{escape(text)}</p>'
+def note(text: str, alarm: bool = False, ready: str = "") -> str:
+    """A sentence to the visitor; screen readers say it when it changes.
+
+    `ready`: what draws a link's recipe now, "draw" or "sweep".
+    """
+    begin = f' data-ready="{ready}"' if ready else ""
+    return f'<p class="note{" alarm" if alarm else ""}" role="status"{begin}>{escape(text)}</p>'
 
 
 def sentence(error: Exception) -> str:

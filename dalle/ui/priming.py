@@ -1,7 +1,7 @@
 """Start from a picture: some of its tokens are kept as they are, and the model draws the rest around them."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,14 +52,23 @@ class Crop:
 
 
 @dataclass(frozen=True)
+class Source:
+    """An upload, upright, and the square of it that is used: for another crop, or another model."""
+
+    picture: Image.Image
+    crop: Crop
+
+
+@dataclass(frozen=True)
 class Priming:
+    panel: gr.Accordion
     upload: gr.Image
     canvas: gr.HTML
     rows: gr.Slider
     columns: gr.Slider
     remove: gr.Button
     tokens: gr.State  # (h, w) int64, -1 where unknown; or None
-    source: gr.State  # the upright upload, for another crop; or None
+    source: gr.State  # a Source, or None
 
     @property
     def inputs(self) -> list[gr.components.Component]:
@@ -79,7 +88,7 @@ class Priming:
 
 def panel(studios: Studios, model: gr.State) -> Priming:
     """Upload, crop, see what the model sees, and move the border of what is kept."""
-    with gr.Accordion("Start from a picture", open=False, elem_id="priming"):
+    with gr.Accordion("Start from a picture", open=False, elem_id="priming") as whole:
         upload = gr.Image(
             type="filepath",
             sources=["upload", "clipboard"],
@@ -90,11 +99,11 @@ def panel(studios: Studios, model: gr.State) -> Priming:
             elem_id="prime",
         )
         canvas = html(note(_HINT), elem_id="canvas", js_on_load=_ON_LOAD)
-        rows = slider("Rows kept", 0, 15, 1, 7, elem_id="rows", visible="hidden")
-        columns = slider("Columns kept", 0, 15, 1, 0, elem_id="columns", visible="hidden")
-        remove = gr.Button("Remove the picture", elem_id="unprime", size="sm", visible=False)
+        rows = slider("Rows kept", 0, 15, 1, 7, elem_id="rows")
+        columns = slider("Columns kept", 0, 15, 1, 0, elem_id="columns")
+        remove = gr.Button("Remove the picture", elem_id="unprime", size="sm")
     tokens, source = (gr.State(None, time_to_live=3600) for _ in range(2))
-    parts = Priming(upload, canvas, rows, columns, remove, tokens, source)
+    parts = Priming(whole, upload, canvas, rows, columns, remove, tokens, source)
     upload.upload(_receiver(studios), [upload, model], parts.outputs, preprocess=False, **QUIET)
     canvas.crop(_cropper(studios), [model, parts.source, rows, columns], parts.outputs, **QUIET)
     remove.click(forget, None, parts.outputs, **QUIET)
@@ -112,8 +121,11 @@ def fit(grid: tuple[int, int]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def kept(tokens: np.ndarray | None, rows: float, columns: float) -> np.ndarray | None:
-    """The values of `Priming.inputs` -> (h, w) tokens to keep, -1 where the model draws; None without a picture."""
-    return None if tokens is None else Borders(top=int(rows), left=int(columns)).of(tokens)
+    """The values of `Priming.inputs` -> (h, w) tokens to keep, -1 where the model draws; None without a picture.
+
+    The visitor moves two borders; of a picture that is known in part, what is known beyond the others stays.
+    """
+    return None if tokens is None else replace(_known(tokens), top=int(rows), left=int(columns)).of(tokens)
 
 
 def place(studio: "Studio", tokens: np.ndarray, borders: Borders | None = None) -> tuple[Any, ...]:
@@ -122,7 +134,19 @@ def place(studio: "Studio", tokens: np.ndarray, borders: Borders | None = None) 
     Tokens that are -1 are not known and stay to be drawn. Without `borders`, what is known of a part is kept, and
     the usual part of a whole picture.
     """
-    return _placed(studio, tokens, borders or _known(tokens))
+    return _placed(studio, tokens, borders or (_known(tokens) if (tokens < 0).any() else usual(tokens.shape)))
+
+
+def reread(studio: "Studio", tokens: np.ndarray, rows: float, columns: float, source: Source | None) -> tuple[Any, ...]:
+    """What lies on the canvas, as another model sees it, with as much of it kept: the values of `Priming.outputs`.
+
+    Raises PictureError for what is known by the first model's tokens only, ModelError.
+    """
+    if source is None:
+        raise PictureError("It is made of the other model's tokens; please give it as a file.")
+    h, w = studio.bundle.images.grid
+    borders = Borders(top=int(rows) * h // len(tokens), left=int(columns) * w // tokens.shape[1])
+    return _read(studio, source.picture, source.crop, borders)
 
 
 def given(
@@ -148,8 +172,7 @@ def given(
 
 def forget() -> tuple[Any, ...]:
     """No picture: the values of `Priming.outputs`."""
-    away = gr.update(visible="hidden")
-    return gr.update(value=None, visible=True), note(_HINT), away, away, gr.update(visible=False), None, None
+    return gr.skip(), gr.update(value=None), note(_HINT), *[gr.skip()] * 3, None, None
 
 
 def outline(kept: np.ndarray | None) -> str:
@@ -178,58 +201,51 @@ def _receiver(studios: Studios) -> Callable[..., tuple[Any, ...]]:
             studio = studios.get(model)
             return _read(studio, picture, Crop.centred(picture.size), usual(studio.bundle.images.grid))
         except Exception as error:
-            return gr.update(value=None), note(sentence(error), alarm=True), *[gr.skip()] * 5
+            return gr.skip(), gr.update(value=None), note(sentence(error), alarm=True), *[gr.skip()] * 5
 
     return receive
 
 
 def _cropper(studios: Studios) -> Callable[..., tuple[Any, ...]]:
-    def crop(
-        event: gr.EventData, model: str, source: Image.Image | None, rows: float, columns: float
-    ) -> tuple[Any, ...]:
+    def crop(event: gr.EventData, model: str, source: Source | None, rows: float, columns: float) -> tuple[Any, ...]:
         try:
             if source is None:
                 raise PictureError("The picture is no longer at hand. Please give it again.")
-            square = Crop(float(event.x), float(event.y), float(event.side))
-            return _read(studios.get(model), source, square.within(source.size), Borders(int(rows), left=int(columns)))
+            square = Crop(float(event.x), float(event.y), float(event.side)).within(source.picture.size)
+            return _read(studios.get(model), source.picture, square, Borders(int(rows), left=int(columns)))
         except Exception as error:
-            return gr.skip(), note(sentence(error), alarm=True), *[gr.skip()] * 5
+            return *[gr.skip()] * 2, note(sentence(error), alarm=True), *[gr.skip()] * 5
 
     return crop
 
 
 def _read(studio: "Studio", picture: Image.Image, crop: Crop, borders: Borders) -> tuple[Any, ...]:
     tokens = studio.read(picture if crop == Crop.centred(picture.size) else crop.of(picture))
-    return _placed(studio, tokens, borders, picture, crop)
+    return _placed(studio, tokens, borders, Source(picture, crop))
 
 
-def _placed(
-    studio: "Studio",
-    tokens: np.ndarray,
-    borders: Borders,
-    source: Image.Image | None = None,
-    crop: Crop | None = None,
-) -> tuple[Any, ...]:
+def _placed(studio: "Studio", tokens: np.ndarray, borders: Borders, source: Source | None = None) -> tuple[Any, ...]:
     seen = studio.show(np.where(tokens < 0, 0, tokens))
-    markup = _canvas(seen, tokens, borders, _cropping(source, crop) if source and crop else "")
-    hidden, shown = gr.update(value=None, visible="hidden"), gr.update(visible=True)  # hidden, it takes what is pasted
-    return hidden, markup, *_sliders(tokens.shape, borders, visible=True), shown, tokens, source
+    markup = _canvas(seen, tokens, borders, _cropping(source.picture, source.crop) if source else "")
+    panel, upload = gr.update(open=True), gr.update(value=None)
+    return panel, upload, markup, *_sliders(tokens.shape, borders), gr.skip(), tokens, source
 
 
-def _sliders(grid: tuple[int, ...], borders: Borders, **more: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+def _sliders(grid: tuple[int, ...], borders: Borders) -> tuple[dict[str, Any], dict[str, Any]]:
     h, w = grid
     return (
-        gr.update(maximum=h - 1, value=borders.top, **more),
-        gr.update(maximum=w - 1, value=borders.left, **more),
+        gr.update(maximum=h - 1 - borders.bottom, value=borders.top),
+        gr.update(maximum=w - 1 - borders.right, value=borders.left),
     )
 
 
 def _known(tokens: np.ndarray) -> Borders:
-    """The borders of what is known: whole rows at the top, then whole columns at the left."""
-    if (tokens >= 0).all():
-        return usual(tokens.shape)
-    top = int((tokens < 0).any(1).argmax())
-    return Borders(top=top, left=int((tokens[top:] < 0).any(0).argmax()))
+    """The borders of the part of a picture that is known; none where all of it is."""
+    unknown = tokens < 0
+    if not unknown.any():
+        return Borders()
+    rows, columns = np.any(unknown, axis=1), np.any(unknown, axis=0)
+    return Borders(*(int(line.argmax()) for line in (rows, rows[::-1], columns, columns[::-1])))
 
 
 def _canvas(seen: Image.Image, tokens: np.ndarray, borders: Borders, cropping: str) -> str:
@@ -240,11 +256,11 @@ def _canvas(seen: Image.Image, tokens: np.ndarray, borders: Borders, cropping: s
     modes = _buttons("What is kept", "mode", {"rows": "Top rows", "corner": "All but a corner"}, mode)
     return (
         f'<div class="canvas" data-view="keep" data-mode="{mode}" data-rows="{h}" data-columns="{w}"'
-        f' style="--rows:{h};--columns:{w};--top:{borders.top};--left:{borders.left}">{views}'
+        f' style="--rows:{h};--columns:{w};{"".join(f"--{side}:{n};" for side, n in asdict(borders).items())}">{views}'
         f'<figure class="plate primed"><img src="{data_url(seen)}" alt="The picture as the model sees it">'
         f'{_unknown(tokens)}<span class="cells"></span><figcaption class="rest"><i>drawn by the model</i></figcaption>'
         f'<span class="handle" role="slider" tabindex="0" aria-label="Border of what is kept"'
-        f' aria-valuemin="0" aria-valuemax="{h - 1}"></span></figure>'
+        f' aria-valuemin="0" aria-valuemax="{h - 1 - borders.bottom}"></span></figure>'
         f"{cropping}{modes}</div>"
     )
 
@@ -283,4 +299,5 @@ def _unknown(tokens: np.ndarray) -> str:
 _ON_LOAD = """
 element.addEventListener('crop', (event) => trigger('crop', event.detail));
 watch('value', () => dalle.canvasWritten());
+dalle.canvasWritten();
 """

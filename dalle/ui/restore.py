@@ -11,16 +11,16 @@ import numpy as np
 
 from dalle import share
 from dalle.contracts import Borders
-from dalle.errors import LinkError, PictureError
+from dalle.errors import DalleError, InputError, LinkError, PictureError
 from dalle.share import Recipe
 from dalle.ui import about, create, picker, priming, templates
 from dalle.ui.create import MAX_SAMPLES, Settings
 from dalle.ui.drawing import READY
 from dalle.ui.parts import note, sentence
-from dalle.ui.priming import Priming
+from dalle.ui.priming import Priming, Source
 from dalle.ui.shelf import Shelf
 from dalle.ui.studios import Studios
-from dalle.ui.templates import Templates
+from dalle.ui.templates import Filling, Templates
 
 Updates = dict[Any, Any]  # component -> what becomes of it
 
@@ -38,22 +38,25 @@ class Desk:
     prompt: gr.Textbox
     settings: Settings
     primed: Priming
+    starts: gr.Tabs
     words: Templates
 
     @property
-    def outputs(self) -> list[gr.components.Component]:
+    def outputs(self) -> list[Any]:
         """The status comes last: Gradio fills parts one after the other, and what it says shall be true by then."""
         parts = [self.facts, self.card, self.model, self.picker, self.prompt]
-        return [*parts, *self.settings.inputs, *self.primed.outputs, *self.words.outputs, self.status]
+        return [*parts, *self.settings.inputs, *self.primed.outputs, self.starts, *self.words.outputs, self.status]
 
     def visit(self, browser: gr.Request, model: str) -> Updates:
         """A page was opened, perhaps by a link."""
         query = str(browser.query_params or "")
         return self._answer(lambda: self._follow(query, model) if f"{share.CHECK}=" in query else self._fit(model))
 
-    def choose(self, model: str) -> Updates:
-        """Another model was picked."""
-        return self._answer(lambda: self._fit(model))
+    def choose(
+        self, model: str, tokens: np.ndarray | None, rows: float, columns: float, source: Source | None
+    ) -> Updates:
+        """Another model was picked; a picture to continue goes along where that model can read it."""
+        return self._answer(lambda: {**self._fit(model), **self._carry(model, tokens, rows, columns, source)})
 
     def reuse(self, event: gr.EventData, model: str) -> Updates:
         """A recipe of the history, or that of a card, is to be used again."""
@@ -98,9 +101,21 @@ class Desk:
         """The page that a link asks for; where it will draw the same pictures, it begins at once."""
         try:
             updates = self._set(share.follow(query), model)
-        except LinkError as error:
+        except InputError as error:
             return {**self._fit(model), self.status: note(str(error), alarm=True)}
         return updates
+
+    def _carry(
+        self, model: str, tokens: np.ndarray | None, rows: float, columns: float, source: Source | None
+    ) -> Updates:
+        """The picture to continue, read by another model; where that cannot be, a sentence says so."""
+        if tokens is None:
+            return {}
+        try:
+            placed = priming.reread(self.studios.get(model), tokens, rows, columns, source)
+        except DalleError as error:
+            return {self.status: note(f"The picture to continue was put away. {error}", alarm=True)}
+        return dict(zip(self.primed.outputs, placed, strict=True))
 
     def _set(self, recipe: Recipe, model: str) -> Updates:
         """Everything as a recipe has it, as far as its model is here."""
@@ -111,7 +126,7 @@ class Desk:
         samples = min(recipe.samples, MAX_SAMPLES)
         updates = {
             **self._fit(model),
-            self.status: note(_SET if same else _other_model(recipe), alarm=not same, ready=same),
+            self.status: _all_set("draw") if same else note(_other_model(recipe), alarm=True),
             self.prompt: recipe.prompt,
             s.samples: samples,
             s.keep: min(recipe.keep, samples),
@@ -123,6 +138,14 @@ class Desk:
             updates[slider] = {**updates[slider], "value": getattr(options, str(slider.elem_id))}
         if recipe.kept is not None and same:
             updates |= dict(zip(self.primed.outputs, priming.place(studio, recipe.kept), strict=True))
+        if recipe.sweep is not None:
+            filling = Filling.of(recipe.sweep.template, recipe.sweep.values, recipe.sweep.axis)
+            updates |= {
+                self.prompt: filling.sentence(),
+                self.starts: gr.update(selected=templates.TAB),
+                self.words.board: templates.sheet(filling, updates[self.words.scores]),
+                self.status: _all_set("sweep") if same else updates[self.status],
+            }
         return updates
 
     def _vary(self, event: gr.EventData, model: str, shelf: Shelf, session: str) -> Updates:
@@ -140,7 +163,11 @@ class Desk:
 
 
 _PLACED = "The picture lies under \u201cStart from a picture\u201d. Press Draw to go on."
-_SET = "Everything is set as it was. Press Draw for the same pictures."
+
+
+def _all_set(ready: str) -> str:
+    button = {"draw": "Draw", "sweep": "the button beside the sentence"}[ready]
+    return note(f"Everything is set as it was. Press {button} for the same pictures.", ready=ready)
 
 
 def _other_model(recipe: Recipe) -> str:

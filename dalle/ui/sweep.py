@@ -47,10 +47,13 @@ def sweeper(studios: Studios, shelf: Shelf) -> Callable[..., Iterator[tuple[Any,
         *settings: Any,
     ) -> Iterator[tuple[Any, Any, Any]]:
         try:
-            filling = Filling.of(event)
-            if studios.ready(model) is None:
+            filling = Filling.told(event)
+            warming = studios.ready(model) is None
+            if warming:
                 yield note(drawing.WARMING), gr.skip(), gr.skip()
             wish = drawing.request("", priming.kept(tokens, rows, columns), *settings)
+            if warming:
+                wish = replace(wish, options=None)
             files = Files(file_format, telling)
             board = Board(filling, wish, studios.get(model), shelf, shelf.renew(browser.session_hash or ""), files)
             for status, markup in board.fill():
@@ -110,22 +113,25 @@ class Board:
         batch = Batch.of(wish, (*shown, *rest), self._outline, f"{place.name}/")
         link = share.link(share.Recipe.of(wish, self.studio.bundle))
         stack = f'<ol class="gallery" data-stage="done">{gallery.cards(shown, batch)}</ol>'
-        data = f'data-link="{escape(link)}" data-prompt="{escape(wish.prompt)}" data-seed="{wish.seed}"'
-        return _column(label, stack, data)
+        return _column(label, stack, gallery.recipe(link, wish.prompt, wish.seed))
+
+    def _recipe(self) -> str:
+        """Of the whole board."""
+        f, title = self.filling, self.filling.title()
+        sweep = share.Sweep(f.template.id, f.values, f.axis)
+        link = share.link(share.Recipe.of(replace(self.wish, prompt=title), self.studio.bundle, sweep))
+        return gallery.recipe(link, title, self.wish.seed)
 
     def _markup(self, labels: Sequence[str], current: str = "") -> str:
         columns = [*self.drawn, *filter(None, [current])]
         waiting = [_column(label, '<div class="plate"></div>') for label in labels[len(columns) :]]
-        title = escape(self.filling.title())
-        sheet, archive = (escape(a) for a in (self.shelf.address(self.folder / SHEET), self.shelf.all_of(self.folder)))
-        tools = (
-            f'<div class="toolbar"><a class="quiet" href="{sheet}" download="{SHEET}">Sheet</a>'
-            f'<a class="quiet" href="{archive}" download="pictures.zip">ZIP of all</a></div>'
-        )
+        title, whole = escape(self.filling.title()), len(self.drawn) == len(labels)
+        sheet, archive = self.shelf.address(self.folder / SHEET), self.shelf.all_of(self.folder)
         return (
-            f'<div class="sweep" data-drawn="{len(self.drawn)}"><p class="note">{title}</p>'
+            f'<div class="sweep" data-drawn="{len(self.drawn)}" {self._recipe() if whole else ""}>'
+            f'<p class="note">{title}</p>'
             f'<div class="columns" role="region" tabindex="0" aria-label="{title}">{"".join(columns + waiting)}</div>'
-            f"{tools if self.drawn else ''}</div>"
+            f"{gallery.toolbar(sheet, archive, shared=whole) if self.drawn else ''}</div>"
         )
 
 

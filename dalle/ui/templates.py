@@ -17,6 +17,7 @@ from dalle.ui.parts import QUIET, html
 if TYPE_CHECKING:
     from dalle.engine import Studio
 
+TAB = "templates"
 MAX_COLUMNS = 24
 _HARD = 2 / 3  # a template is marked below this share of what real pictures reach
 _LONGEST = 200  # characters of a slot
@@ -46,16 +47,20 @@ class Filling:
     axis: str = ""
 
     @classmethod
-    def of(cls, event: gr.EventData) -> "Filling":
-        """From what the browser tells. Raises SettingError."""
-        template = next((t for t in prompts.templates() if t.id == event.id), None)
+    def of(cls, template_id: str, values: Mapping[str, str], axis: str) -> "Filling":
+        """From what a browser or a link tells. Raises SettingError."""
+        template = next((t for t in prompts.templates() if t.id == template_id), None)
         if template is None:
-            raise SettingError("There is no such template. Please reload the page.")
-        values = {str(name): str(value)[:_LONGEST] for name, value in dict(event.values).items()}
-        axis = str(event.axis)
+            raise SettingError("This page has no such template, or no longer. Please reload it.")
+        values = {str(name): str(value)[:_LONGEST] for name, value in values.items()}
         if unknown := {*values, *filter(None, [axis])} - set(template.slots):
             raise SettingError(f"The template '{template.title}' has no slot named {', '.join(sorted(unknown))}.")
         return cls(template, values, axis)
+
+    @classmethod
+    def told(cls, event: gr.EventData) -> "Filling":
+        """Raises SettingError."""
+        return cls.of(str(event.id), dict(event.values), str(event.axis))
 
     def sentence(self) -> str:
         return self.template.render(self.values)
@@ -77,7 +82,7 @@ def panel(target: gr.Textbox) -> Templates:
 
     To be laid out inside `gr.Tabs`.
     """
-    with gr.Tab("Templates"):
+    with gr.Tab("Templates", id=TAB):
         board = html(_first(None), js_on_load=_ON_LOAD, elem_id="templates")
         parts = Templates(board, gr.State(None))  # in the tab: Gradio counts all that is beside it as tabs
     board.fill(_fill, parts.scores, [board, target], trigger_mode="always_last", **QUIET)
@@ -95,15 +100,15 @@ def fit(studio: "Studio") -> tuple[str, Scores]:
 
 def _first(scores: Scores) -> str:
     family = next(family for family in prompts.families() if _known(family, scores))
-    return _sheet(Filling(_known(family, scores)[0]), scores)
+    return sheet(Filling(_known(family, scores)[0]), scores)
 
 
 def _fill(event: gr.EventData, scores: Scores) -> tuple[str, Any]:
     try:
-        filling = Filling.of(event)
+        filling = Filling.told(event)
     except DalleError as error:
         raise gr.Error(str(error)) from None
-    return _sheet(filling, scores), filling.sentence() if event.use else gr.skip()
+    return sheet(filling, scores), filling.sentence() if event.use else gr.skip()
 
 
 def _known(family: str, scores: Scores) -> list[Template]:
@@ -111,7 +116,7 @@ def _known(family: str, scores: Scores) -> list[Template]:
     return [t for t in prompts.templates() if t.family == family and prompts.skill(t, scores) != 0.0]
 
 
-def _sheet(filling: Filling, scores: Scores) -> str:
+def sheet(filling: Filling, scores: Scores) -> str:
     """The families, the templates of one of them, and the chosen sentence with its slots."""
     template = filling.template
     families = "".join(

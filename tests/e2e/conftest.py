@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -12,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from fakes import FakeStudio
 from program import ROOT, free_port, launch_chromium, running
 
-expect.set_options(timeout=20_000)
+expect.set_options(timeout=60_000)  # a busy machine is no failure
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +31,7 @@ def page(browser: Browser) -> Iterator[Page]:
 def visit(browser: Browser, expected: str = "nothing", **settings: object) -> Iterator[Page]:
     """`expected` is part of those messages of the console that are no trouble."""
     context = browser.new_context(reduced_motion="reduce", **settings)  # type: ignore[arg-type]
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(60_000)
     page, trouble = context.new_page(), []
     page.on("pageerror", lambda error: trouble.append(f"page error: {error}"))
     page.on("console", lambda m: m.type == "error" and expected not in m.text and trouble.append(f"console: {m.text}"))
@@ -68,12 +69,20 @@ def stripes() -> Iterator[tuple[FakeStudio, str]]:
     yield from serve(FakeStudio())
 
 
-def serve(studio: FakeStudio, *more: FakeStudio, **settings: int) -> Iterator[tuple[FakeStudio, str]]:
-    """The page of a studio, and of others that can be chosen."""
+def serve(
+    studio: FakeStudio, *more: FakeStudio, loaded: Event | None = None, **settings: int
+) -> Iterator[tuple[FakeStudio, str]]:
+    """The page of a studio, and of others that can be chosen; they load until `loaded` is set."""
     from dalle import ui
 
     named = {known.bundle.name: known for known in (studio, *more)}
-    studios = ui.Studios(lambda name: named[name], list(named))  # type: ignore[arg-type, return-value]
+
+    def load(name: str) -> FakeStudio:
+        if loaded:
+            loaded.wait()
+        return named[name]
+
+    studios = ui.Studios(load, list(named))  # type: ignore[arg-type]
     blocks, options = ui.build(studios, **settings)
     blocks.launch(server_port=free_port(), prevent_thread_lock=True, quiet=True, **options)
     yield studio, blocks.local_url

@@ -38,7 +38,6 @@ def _dark(browser: Browser, address: str) -> None:
     set_number(page, "samples", 32)
     for prompt in (BIRD, "a blue strawberry", "three red hearts"):
         draw(page, prompt)
-        page.locator("#stop").wait_for()
         await_gallery(page)
         page.get_by_role("button", name="Star picture 1").click()
     page.get_by_role("tab", name="History").click()
@@ -54,14 +53,15 @@ def _phone(browser: Browser, address: str) -> None:
 
 
 def _sweep(browser: Browser, address: str) -> None:
-    """Every color side by side."""
+    """A phone in fifteen periods."""
     page = _visit(browser, address)
     set_number(page, "samples", 8)
     page.get_by_role("tab", name="Templates").click()
-    page.get_by_label("Side by side").select_option("color")
-    page.get_by_role("button", name="Draw 11 columns").click()
-    page.locator("#stop").wait_for()
-    page.locator("#draw").wait_for(timeout=PATIENCE)
+    page.locator("#templates .family", has_text="Time").click()
+    page.get_by_label("Side by side").select_option("period")
+    page.get_by_role("button", name="Draw 15 columns").click()
+    page.get_by_role("button", name="Copy link").wait_for(timeout=3 * PATIENCE)
+    page.locator(".columns").evaluate("(columns) => columns.scrollTo(0, 0)")
     _shoot(page, "sweep")
 
 
@@ -74,7 +74,6 @@ def _priming(browser: Browser, address: str) -> None:
     page.get_by_role("button", name="Continue picture 1:").click()
     page.locator("#canvas img").first.wait_for()
     draw(page, "this bird is red with a blue belly and a short beak")
-    page.locator("#stop").wait_for()
     await_gallery(page)
     page.mouse.wheel(0, -10_000)
     _shoot(page, "priming")

@@ -1,6 +1,8 @@
 """What a visitor does, in words."""
 
 import base64
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from playwright.sync_api import Locator, Page, expect
@@ -9,7 +11,7 @@ PATIENCE = 120_000  # milliseconds for a model to load, or to draw, on a busy ma
 
 
 def open_page(page: Page, address: str) -> None:
-    page.goto(address)
+    page.goto(address, timeout=PATIENCE)
     expect(page.locator("#status")).to_contain_text("Ready", timeout=PATIENCE)
 
 
@@ -18,8 +20,9 @@ def write(page: Page, prompt: str) -> None:
 
 
 def draw(page: Page, prompt: str) -> None:
-    """Types the prompt and presses Enter."""
+    """Types the prompt and presses Enter. From now on, the gallery that is there counts as an old one."""
     write(page, prompt)
+    page.evaluate("document.querySelector('#pictures .gallery')?.setAttribute('data-old', '')")
     page.locator("#prompt textarea").press("Enter")
 
 
@@ -30,7 +33,8 @@ def set_number(page: Page, slider: str, value: int) -> None:
 
 
 def gallery(page: Page, stage: str) -> Locator:
-    return page.locator(f"#pictures > * .gallery[data-stage={stage}]").first
+    """That of the latest drawing."""
+    return page.locator(f"#pictures > * .gallery[data-stage={stage}]:not([data-old])").first
 
 
 def await_gallery(page: Page) -> Locator:
@@ -39,6 +43,14 @@ def await_gallery(page: Page) -> Locator:
     expect(ranked).to_be_visible(timeout=PATIENCE)
     expect(page.locator("#draw")).to_be_visible(timeout=PATIENCE)
     return ranked
+
+
+def wait_until(page: Page, met: Callable[[], bool]) -> None:
+    """Waits for what the page does not show."""
+    end = time.monotonic() + PATIENCE / 1000
+    while not met():
+        assert time.monotonic() < end
+        page.wait_for_timeout(50)
 
 
 def open_panel(page: Page, panel: str) -> None:

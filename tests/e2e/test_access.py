@@ -89,6 +89,8 @@ def test_models_are_listed_and_chosen_by_keyboard(browser: Browser, stripes):
         away = page.locator(".picker label", has=page.locator("[value=dalle-mini]"))
         expect(away.get_by_role("radio")).to_be_disabled()
         expect(away).to_contain_text("needs a download of 2.1 GB")
+        expect(away.locator("small")).to_contain_text("English · Apache-2.0")
+        expect(page.locator(".picker .badge")).to_have_text("CPU")
         page.keyboard.press("Tab")
         page.keyboard.press("Escape")
         expect(mine).to_be_hidden()

@@ -130,9 +130,9 @@ def test_settings_come_back_from_a_card(desk: Page, stripes):
     desk.locator(PROMPT).fill("something else")
     set_number(desk, "samples", 2)
     desk.get_by_role("button", name="Use the prompt, seed and settings of picture 2 again").click()
+    expect(desk.locator("#status")).to_contain_text("Everything is set")
     expect(desk.locator(PROMPT)).to_have_value("a red bird")
     expect(desk.locator("#same input")).to_be_checked()
     draw(desk, "a red bird")
-    expect(desk.locator("#stop")).to_be_visible()
     await_gallery(desk)
     assert studio.requests[-1] == first

@@ -1,18 +1,23 @@
 """What brings a drawing back: links, PNG files, and the history of the browser."""
 
 import hashlib
+import json
+from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
-from conftest import visit
+from conftest import serve, visit
+from fakes import FakeStudio
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 from program import running
 from steps import await_gallery, copied_link, draw, drop_file, open_page, open_panel, set_number, starred, write
 
 from dalle import share
+from dalle.contracts import Borders
 
 PROMPT = "#prompt textarea"
 DIFFERENT = "the pictures will be others"
@@ -57,7 +62,7 @@ def test_a_link_brings_the_kept_part_of_a_picture_along(desk: Page, browser: Bro
     Image.radial_gradient("L").convert("RGB").save(tmp_path / "start.png")
     open_panel(desk, "priming")
     desk.locator("#prime input[type=file]").set_input_files(tmp_path / "start.png")
-    expect(desk.locator("#canvas img").first).to_be_visible()
+    expect(desk.locator("#unprime")).to_be_visible()
     draw(desk, "a red bird")
     await_gallery(desk)
     asked, drawn = studio.requests[-1], pictures(desk)
@@ -66,6 +71,20 @@ def test_a_link_brings_the_kept_part_of_a_picture_along(desk: Page, browser: Bro
         await_gallery(visitor)
         assert studio.requests[-1] == asked and np.array_equal(studio.requests[-1].kept, asked.kept)
         assert pictures(visitor) == drawn
+
+
+def test_what_is_kept_on_every_side_of_a_picture_comes_back(desk: Page, stripes):
+    studio, address = stripes
+    kept = Borders(top=3, bottom=2, left=5, right=1).of(np.arange(256).reshape(16, 16))
+    bundle = studio.bundle
+    recipe = share.Recipe("a red bird", bundle.name, bundle.fingerprint, 5, 2, 2, bundle.options, kept)
+    desk.goto(f"{address}?{share.link(recipe)}")
+    await_gallery(desk)
+    assert np.array_equal(studio.requests[-1].kept, kept)
+    set_number(desk, "rows", 1)  # the upper border moves, what is known beyond the lower one stays
+    draw(desk, "a red bird")
+    await_gallery(desk)
+    assert np.array_equal(studio.requests[-1].kept, Borders(top=1, bottom=2, left=5, right=1).of(kept))
 
 
 def test_a_link_is_shown_where_it_cannot_be_copied(desk: Page):
@@ -172,10 +191,33 @@ def test_a_star_survives_a_reload(desk: Page):
     expect(starred(desk)).to_have_count(0)
 
 
+def test_what_is_asked_for_while_the_model_loads_waits_for_it(browser: Browser):
+    loaded, studio = Event(), FakeStudio(0.01)
+    bundle = studio.bundle
+    link = share.link(
+        share.Recipe("a green cat", bundle.name, bundle.fingerprint, 5, 2, 2, replace(bundle.options, temperature=0.5))
+    )
+    past = {"recent": [{"link": link, "prompt": "a green cat", "seed": "5", "picture": ""}], "stars": []}
+    for _, address in serve(studio, loaded=loaded):
+        for early, late in zip(visit(browser), visit(browser), strict=True):
+            early.goto(address)
+            draw(early, "a red bird")
+            expect(early.locator("#status")).to_contain_text("warming up")
+            late.add_init_script(f"localStorage.setItem('dalle-history', {json.dumps(json.dumps(past))})")
+            late.goto(address)
+            late.get_by_role("tab", name="History").click()
+            late.locator(".recent button").click()
+            loaded.set()
+            await_gallery(early)
+            assert studio.requests[-1].options is None  # the model's own, not those of sliders that it never set
+            expect(late.locator("#status")).to_contain_text("Everything is set")
+            open_panel(late, "advanced")
+            expect(late.locator("#temperature input[type=number]")).to_have_value("0.5")
+
+
 def test_the_history_is_this_browsers_own_and_can_be_cleared(desk: Page, browser: Browser, stripes):
     for prompt in ("a red bird", "a blue bird"):
         draw(desk, prompt)
-        expect(desk.locator("#stop")).to_be_visible()
         await_gallery(desk)
     desk.get_by_role("tab", name="History").click()
     expect(desk.locator(".recent b")).to_have_text(["a blue bird", "a red bird"])

@@ -1,13 +1,17 @@
 """The page itself, on a studio that draws stripes: what every panel does, and what it does with nonsense."""
 
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
-from steps import await_gallery, draw, gallery, open_page, set_number, write
+from steps import await_gallery, draw, gallery, open_page, set_number, wait_until, write
 
+from dalle.contracts import Update
 from dalle.errors import PromptError
+from dalle.ui.drawing import status
 
 PROMPT = "#prompt textarea"
 
@@ -16,7 +20,8 @@ PROMPT = "#prompt textarea"
 def studio(stripes):
     studio, _ = stripes
     studio.pause = 0.02
-    return studio
+    yield studio
+    studio.release()
 
 
 @pytest.fixture
@@ -74,19 +79,40 @@ def test_settings_reach_the_studio(desk: Page, studio):
     assert request.kept is None
 
 
+def test_the_dice_roll_a_new_seed(desk: Page, studio):
+    desk.locator("#same input").check()
+    desk.locator("#dice").click()
+    seed = desk.locator("#seed input")
+    expect(seed).not_to_have_value("1")
+    draw(desk, "a red bird")
+    await_gallery(desk)
+    expect(seed).to_have_value(str(studio.requests[-1].seed))
+
+
 def test_without_a_kept_seed_every_drawing_gets_a_new_one(desk: Page, studio):
     set_number(desk, "samples", 1)
     for _ in range(2):
         draw(desk, "a red bird")
-        expect(desk.locator("#stop")).to_be_visible()
         await_gallery(desk)
     first, second = (request.seed for request in studio.requests[-2:])
     assert first != second
     expect(desk.locator("#seed input")).to_have_value(str(second))
 
 
+def test_a_second_enter_does_not_ask_for_a_second_drawing(desk: Page, studio):
+    asked = len(studio.requests)
+    studio.hold()
+    draw(desk, "a red bird")
+    expect(gallery(desk, "sampling")).to_be_visible()
+    desk.locator(PROMPT).press("Enter")
+    studio.release()
+    await_gallery(desk)
+    desk.wait_for_timeout(500)  # for a second one to begin
+    assert len(studio.requests) == asked + 1
+
+
 def test_everything_works_from_the_keyboard(desk: Page, studio):
-    studio.pause = 0.1
+    studio.pause, asked = 0.1, len(studio.requests)
     desk.keyboard.press("Tab")
     for _ in range(12):
         if desk.evaluate("document.activeElement.tagName") == "TEXTAREA":
@@ -99,23 +125,29 @@ def test_everything_works_from_the_keyboard(desk: Page, studio):
     desk.keyboard.press("Escape")
     expect(desk.locator("#status")).to_have_text("Stopped.", use_inner_text=True)
     expect(desk.locator("#draw")).to_be_visible()
-    for _ in range(50):  # the drawing ends at its next row
-        if studio.closed > closed:
-            break
-        desk.wait_for_timeout(100)
-    assert studio.closed == closed + 1
+    wait_until(desk, lambda: studio.closed == closed + 1)  # it ends at its next row
+    assert len(studio.requests) == asked + 1
 
 
 # Gallery
 
 
+def test_the_status_tells_the_row_and_the_time_that_is_left():
+    update = Update("sampling", row=12, rows=32, seconds=3.0, remaining=4.6)
+    assert status(update) == "Row 12 of 32 · 5 s left"
+    assert status(replace(update, remaining=None)) == "Row 12 of 32"
+
+
 def test_plates_keep_their_place_while_they_fill(desk: Page, studio):
-    studio.pause = 0.05
+    studio.hold()
     places = "[...document.querySelectorAll('#pictures .plate')].map((p) => [p.offsetLeft, p.offsetTop, p.offsetWidth])"
+    desk.evaluate("document.fonts.ready.then(() => null)")
     before = desk.evaluate(places)
     draw(desk, "a red bird")
     expect(gallery(desk, "sampling")).to_be_visible()
+    expect(desk.locator("#status")).to_contain_text("Row 2 of 16")
     assert desk.evaluate(places) == before
+    studio.release()
     await_gallery(desk)
     assert desk.evaluate(places) == before
 
@@ -139,7 +171,6 @@ def test_a_new_gallery_takes_the_files_of_the_old_one_away(desk: Page):
     addresses = []
     for prompt in ("a red bird", "a blue bird"):
         draw(desk, prompt)
-        expect(desk.locator("#stop")).to_be_visible()
         addresses.append(desk.url + (await_gallery(desk).locator("a.plate").get_attribute("href") or ""))
     assert [desk.request.get(address).status for address in addresses] == [404, 200]
 
@@ -147,6 +178,7 @@ def test_a_new_gallery_takes_the_files_of_the_old_one_away(desk: Page):
 def test_an_error_keeps_the_gallery(desk: Page, studio, monkeypatch):
     draw(desk, "a red bird")
     before = await_gallery(desk).inner_html()
+    wall = desk.locator("#pictures .gallery").first
     for error, sentence in (
         (PromptError("That sentence cannot be drawn."), "That sentence cannot be drawn."),
         (RuntimeError("/srv/secret/path.py, line 3"), "Something went wrong here"),
@@ -155,7 +187,7 @@ def test_an_error_keeps_the_gallery(desk: Page, studio, monkeypatch):
         draw(desk, "a red bird")
         expect(desk.locator("#status .alarm")).to_contain_text(sentence)
         expect(desk.locator("#draw")).to_be_visible()
-        assert gallery(desk, "done").inner_html() == before
+        assert wall.inner_html() == before
         assert "secret" not in desk.content()
 
 
@@ -171,10 +203,10 @@ def _failing(error: Exception):
 
 
 def test_the_lamp_is_remembered(desk: Page):
-    dark = "document.body.classList.contains('dark')"
-    assert not desk.evaluate(dark)
+    body, dark = desk.locator("body"), re.compile(r"\bdark\b")
+    expect(body).not_to_have_class(dark)
     desk.get_by_role("button", name="Light or dark page").click()
-    assert desk.evaluate(dark)
+    expect(body).to_have_class(dark)
     desk.reload()
-    expect(desk.locator(PROMPT)).to_be_visible()
-    assert desk.evaluate(dark)
+    expect(desk.locator("#status")).to_contain_text("Ready")
+    expect(body).to_have_class(dark)

@@ -1,19 +1,22 @@
 """Several models on one page, and what it tells of each."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from conftest import serve
 from fakes import FakeStudio
 from gradio_client import Client
+from PIL import Image
 from playwright.sync_api import Page, expect
-from steps import await_gallery, copied_link, draw, open_page, open_panel, write
+from steps import await_gallery, copied_link, draw, open_page, open_panel, set_number, write
 
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[tuple[FakeStudio, FakeStudio, str]]:
     stripes, dots = FakeStudio(0.01), FakeStudio(0.01, "dots", can_guide=False)
     dots.bundle.text.length = 9
+    dots.read = lambda picture: 255 - stripes.read(picture)  # type: ignore[method-assign]
     for _, address in serve(stripes, dots):
         yield stripes, dots, address
 
@@ -39,6 +42,28 @@ def test_the_page_fits_itself_to_the_model_that_is_chosen(page: Page, served):
     assert [len(studio.requests) for studio in (stripes, dots)] == [0, 1]
     choose(page, "Colored stripes")
     expect(page.locator("#guidance")).to_be_visible()
+
+
+def test_a_picture_to_continue_is_read_anew_by_the_model_that_is_chosen(page: Page, served, tmp_path: Path):
+    _, dots, address = served
+    Image.new("RGB", (40, 40), "red").save(tmp_path / "red.png")
+    open_page(page, address)
+    open_panel(page, "priming")
+    page.locator("#prime input[type=file]").set_input_files(tmp_path / "red.png")
+    expect(page.locator("#unprime")).to_be_visible()
+    set_number(page, "rows", 3)
+    choose(page, "Colored dots")
+    expect(page.locator("#status")).to_contain_text("Ready")
+    draw(page, "a red bird")
+    await_gallery(page)
+    kept = dots.requests[-1].kept
+    assert (kept[:3] == 255 - 76).all() and (kept[3:] == -1).all()
+
+    page.get_by_role("button", name="Continue picture 1").click()  # made of tokens of this model
+    expect(page.locator("#status")).to_contain_text("Start from a picture")
+    choose(page, "Colored stripes")
+    expect(page.locator("#status .alarm")).to_contain_text("was put away")
+    expect(page.locator("#canvas .handle")).to_have_count(0)
 
 
 def test_a_link_chooses_its_model(page: Page, served):

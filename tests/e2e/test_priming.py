@@ -38,8 +38,17 @@ def upload(page: Page, path: Path) -> None:
     page.locator("#prime input[type=file]").set_input_files(path)
 
 
+def start_from(page: Page, path: Path) -> None:
+    """Uploads a picture and waits until all of the panel is there."""
+    upload(page, path)
+    for part in (HANDLE, "#rows", "#unprime"):
+        expect(page.locator(part)).to_be_visible()
+    expect(page.locator("#prime")).to_be_hidden()
+
+
 def seen(page: Page) -> np.ndarray:
     """(h, w) gray values of the picture on the canvas, one for each token of the fake studio."""
+    expect(page.locator("#canvas .reading")).to_have_count(0)  # a crop was read
     pixels = page.locator("#canvas .primed img").evaluate(
         """async (img) => {
           await img.decode();
@@ -63,14 +72,13 @@ def stripes_from_left_to_right(path: Path) -> Path:
 def kept_by(page: Page, studio) -> np.ndarray:
     """(h, w) whether a drawing keeps the token."""
     draw(page, "a red bird")
-    expect(page.locator("#stop")).to_be_visible()
     await_gallery(page)
     return studio.requests[-1].kept >= 0
 
 
 def test_the_top_rows_are_kept_just_under_half_at_first(desk: Page, studio, tmp_path: Path):
     set_number(desk, "samples", 1)
-    upload(desk, stripes_from_left_to_right(tmp_path / "a.png"))
+    start_from(desk, stripes_from_left_to_right(tmp_path / "a.png"))
     expect(desk.locator(HANDLE)).to_have_attribute("aria-valuetext", "7 of 16 rows kept")
     kept = kept_by(desk, studio)
     assert kept[:7].all() and not kept[7:].any()
@@ -78,14 +86,13 @@ def test_the_top_rows_are_kept_just_under_half_at_first(desk: Page, studio, tmp_
     desk.get_by_role("button", name="Remove the picture").click()
     expect(desk.locator("#prime")).to_be_visible()
     draw(desk, "a red bird")
-    expect(desk.locator("#stop")).to_be_visible()
     await_gallery(desk)
     assert studio.requests[-1].kept is None
 
 
 def test_the_border_moves_by_pointer_keys_and_slider(desk: Page, studio, tmp_path: Path):
     set_number(desk, "samples", 1)
-    upload(desk, stripes_from_left_to_right(tmp_path / "a.png"))
+    start_from(desk, stripes_from_left_to_right(tmp_path / "a.png"))
     handle, plate = desk.locator(HANDLE), desk.locator("#canvas .primed")
     handle.scroll_into_view_if_needed()
     box, grip = plate.bounding_box(), handle.bounding_box()
@@ -108,7 +115,7 @@ def test_the_border_moves_by_pointer_keys_and_slider(desk: Page, studio, tmp_pat
 
 def test_all_but_the_lower_right_corner_is_kept(desk: Page, studio, tmp_path: Path):
     set_number(desk, "samples", 1)
-    upload(desk, stripes_from_left_to_right(tmp_path / "a.png"))
+    start_from(desk, stripes_from_left_to_right(tmp_path / "a.png"))
     desk.get_by_role("button", name="All but a corner").click()
     handle = desk.locator(HANDLE)
     handle.press("ArrowRight")
@@ -122,8 +129,7 @@ def test_all_but_the_lower_right_corner_is_kept(desk: Page, studio, tmp_path: Pa
 
 
 def test_the_crop_moves_by_keys_and_by_pointer(desk: Page, tmp_path: Path):
-    upload(desk, stripes_from_left_to_right(tmp_path / "a.png"))
-    expect(desk.locator(HANDLE)).to_be_visible()
+    start_from(desk, stripes_from_left_to_right(tmp_path / "a.png"))
     assert seen(desk) == pytest.approx(128, abs=12)
     desk.get_by_role("button", name="Crop").click()
     window = desk.locator(WINDOW)
@@ -148,7 +154,7 @@ def test_the_crop_zooms(desk: Page, tmp_path: Path):
     picture = Image.new("RGB", (200, 200), "white")
     picture.paste("black", (75, 75, 125, 125))
     picture.save(tmp_path / "dot.png")
-    upload(desk, tmp_path / "dot.png")
+    start_from(desk, tmp_path / "dot.png")
     desk.get_by_role("button", name="Crop").click()
     for _ in range(20):
         desk.locator(WINDOW).press("+")
@@ -165,7 +171,7 @@ def test_axe_finds_nothing_serious_on_the_canvas(browser: Browser, stripes, tmp_
     for page in visit(browser, color_scheme=scheme):
         open_page(page, stripes[1])
         open_panel(page, "priming")
-        upload(page, stripes_from_left_to_right(tmp_path / "a.png"))
+        start_from(page, stripes_from_left_to_right(tmp_path / "a.png"))
         page.get_by_role("button", name="All but a corner").click()
         assert faults(page) == []
         page.get_by_role("button", name="Crop").click()
@@ -176,7 +182,7 @@ def test_fingers_move_the_border(browser: Browser, stripes, tmp_path: Path):
     for page in visit(browser, viewport={"width": 390, "height": 844}, has_touch=True, color_scheme="dark"):
         open_page(page, stripes[1])
         open_panel(page, "priming")
-        upload(page, stripes_from_left_to_right(tmp_path / "a.png"))
+        start_from(page, stripes_from_left_to_right(tmp_path / "a.png"))
         handle = page.locator(HANDLE)
         handle.scroll_into_view_if_needed()
         grip, plate = handle.bounding_box(), page.locator("#canvas .primed").bounding_box()
@@ -346,8 +352,7 @@ def test_the_kept_rows_equal_the_reconstruction_to_the_pixel(page: Page, program
     open_page(page, program)
     set_number(page, "samples", 1)
     open_panel(page, "priming")
-    upload(page, photo)
-    expect(page.locator(HANDLE)).to_be_visible()
+    start_from(page, photo)
     set_number(page, "rows", rows)
     draw(page, "a red bird")
     card = await_gallery(page).locator("img").first

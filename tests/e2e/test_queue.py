@@ -7,7 +7,7 @@ import pytest
 from conftest import serve, visit
 from fakes import FakeStudio
 from playwright.sync_api import Browser, Page, expect
-from steps import await_gallery, draw, open_page
+from steps import await_gallery, draw, open_page, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +50,7 @@ def test_six_browsers_at_a_queue_of_three(browser: Browser, narrow):
             draw(page, "one too many")
             status(page, "Too many drawings are waiting")
             expect(page.locator("#draw")).to_be_visible()
+            expect(page.locator(".toast-body")).to_have_count(0, timeout=8_000)  # they stay for ten seconds
         studio.release()
         for place, page in enumerate(pages[:4]):
             ranked = await_gallery(page)
@@ -82,7 +83,7 @@ def test_a_visitor_who_leaves_makes_room(browser: Browser, narrow):
         draw(first, "the first")
         status(first, "Row")
         first.close()
+        wait_until(second, lambda: studio.closed == closed + 1)
         draw(second, "the second")
         studio.release()
         await_gallery(second)
-    assert studio.closed == closed + 1

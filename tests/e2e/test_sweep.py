@@ -7,7 +7,7 @@ import pytest
 from conftest import visit
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
-from steps import open_page, set_number
+from steps import PATIENCE, copied_link, open_page, set_number, wait_until
 
 from dalle.prompts import templates
 from dalle.ui.templates import MAX_COLUMNS, Filling
@@ -62,20 +62,53 @@ def test_a_sweep_stops_and_what_is_drawn_stays(page: Page, stripes, studio):
     open_page(page, stripes[1])
     closed = studio.closed
     sweep(page, 1)
-    page.locator(".sweep[data-drawn='2']").wait_for()
+    page.locator(".columns .gallery[data-stage=done]").nth(1).wait_for()
     page.keyboard.press("Escape")
     expect(page.locator("#status")).to_have_text("Stopped.", use_inner_text=True)
     expect(page.locator("#draw")).to_be_visible()
     drawn = page.locator(".columns .gallery[data-stage=done]").count()
     assert 2 <= drawn < 15
-    for _ in range(50):  # the drawing ends at its next row
-        if studio.closed > closed:
-            break
-        page.wait_for_timeout(100)
-    assert studio.closed == closed + 1
+    wait_until(page, lambda: studio.closed == closed + 1)  # it ends at its next row
     assert Image.open(io.BytesIO(_file(page, "Sheet"))).width < 15 * 256
     page.locator(".columns .card [data-act=continue]").first.click()  # a card of a column is as good as any
     expect(page.locator("#canvas .handle")).to_be_visible()
+
+
+def test_a_sweep_is_remembered_as_one_and_shared_as_one(page: Page, browser: Browser, stripes, studio):
+    open_page(page, stripes[1])
+    set_number(page, "samples", 1)
+    page.get_by_role("tab", name="Templates").click()
+    page.locator("#templates .chip", has_text="A thing somewhere").click()
+    page.get_by_label("Side by side").select_option("size")
+    page.locator("#templates [data-slot=object]").fill("emu")
+    page.locator("#templates [data-slot=object]").press("Enter")
+    page.get_by_role("button", name="Draw 4 columns").click()
+    drawn_columns(page, 4)
+    asked, link = studio.requests[-4:], copied_link(page)
+    assert asked[0].prompt == "a tiny red emu in the sky"
+
+    page.get_by_role("tab", name="History").click()
+    expect(page.locator(".recent b")).to_have_text(["a … red emu in the sky"])
+    expect(page.locator(".recent small")).to_have_text([f"seed {asked[0].seed} · 4 columns"])
+    set_number(page, "samples", 3)
+    page.locator(".recent button").click()
+    expect(page.locator("#status")).to_contain_text("Everything is set")
+    page.get_by_role("button", name="Draw 4 columns").click()
+    expect(page.locator("#stop")).to_be_visible()
+    drawn_columns(page, 4)
+    assert studio.requests[-4:] == asked and studio.requests[-4] is not asked[0]
+
+    for visitor in visit(browser):
+        visitor.goto(link)
+        drawn_columns(visitor, 4)
+        assert studio.requests[-4:] == asked
+        expect(visitor.locator("#templates [data-slot=object]")).to_have_value("emu")
+        expect(visitor.locator("#prompt textarea")).to_have_value("a tiny red emu in the sky")
+
+
+def drawn_columns(page: Page, count: int) -> None:
+    expect(page.locator("#status")).to_contain_text(f"{count} columns", timeout=PATIENCE)
+    expect(page.locator("#draw")).to_be_visible()
 
 
 def test_on_a_telephone_columns_scroll_sideways_and_the_page_does_not(browser: Browser, stripes, studio):
