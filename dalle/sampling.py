@@ -3,9 +3,10 @@
 Letters: n candidates, V image codes, K codes that a filter left, I = h*w image tokens.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import torch
@@ -101,6 +102,7 @@ def draw(
     options: SamplingOptions,
     kept: Tensor,
     likelihoods: Tensor | None = None,
+    lookahead: int = 1,
 ) -> Generator[Tensor, None, None]:
     """Draw n candidates of one sentence token by token; closing the iterator stops the work.
 
@@ -110,6 +112,8 @@ def draw(
         kept: (I,) image tokens that every candidate keeps, -1 where it is free, as at least one is.
         likelihoods: (n, I), to be filled from the first free token on with the log-likelihood of each token given the
             sentence and the tokens before, in nats: what the model says itself, without guidance or filters.
+        lookahead: how many tokens to read at once, at most a row, of which all but the first are guesses; more than one
+            asks for a `Transformer`.
 
     Yields: (n,) the next token of every candidate, from the first free one on.
     """
@@ -119,18 +123,15 @@ def draw(
     first = kept[:start].to(text.device).expand(len(prompts), start)
     logits, state = model.prefill(prompts, first if start else None)
     members = _in_lanes(candidates, model.lanes)
-    groups = [_Group(uniforms(seed, group, len(kept)), logits, state, options, guided) for group in members]
+    tables = [uniforms(seed, group, len(kept)) for group in members]
+    groups = [_Group(model, table, logits, state, options, guided, kept, lookahead) for table in tables]
     drawn = {candidate: row for row, candidate in enumerate(chain(*members))}
     rows = torch.tensor([drawn[candidate] for candidate in candidates], device=logits.device)
-    for position, forced in enumerate(kept.tolist()[start:], start):
-        tokens = [group.choose(position) if forced < 0 else group.take(forced) for group in groups]
+    together = zip(*(group.draw(start, telling=likelihoods is not None) for group in groups), strict=True)
+    for position, parts in enumerate(together, start):
         if likelihoods is not None:
-            told = [group.likelihoods(chosen) for group, chosen in zip(groups, tokens, strict=True)]
-            likelihoods[:, position] = torch.cat(told)[rows]
-        yield torch.cat(tokens)[rows]
-        if position + 1 < len(kept):
-            for group, chosen in zip(groups, tokens, strict=True):
-                group.read(model, chosen)
+            likelihoods[:, position] = torch.cat([told for _, told in parts])[rows]
+        yield torch.cat([tokens for tokens, _ in parts])[rows]
 
 
 def _in_lanes(candidates: Sequence[int], lanes: int | None) -> list[Sequence[int]]:
@@ -141,28 +142,73 @@ def _in_lanes(candidates: Sequence[int], lanes: int | None) -> list[Sequence[int
 
 
 class _Group:
-    """Candidates that go through the model together: n of them, or 2n rows where an empty caption guides."""
+    """Candidates that go through the model together: n of them, or 2n rows where an empty caption guides.
 
-    def __init__(self, table: Tensor, logits: Tensor, state: State, options: SamplingOptions, guided: bool):
+    Looking ahead is Jacobi's iteration (Song et al. 2021, arXiv 2002.03629): the model reads k tokens at once, of which
+    only the first is certain, and behind each of them the next one is chosen, by the uniform that is always its own.
+    Up to the first choice that differs from the guess, these are the tokens that single steps would have chosen; from
+    there on, they are better guesses.
+    """
+
+    def __init__(
+        self,
+        model: TokenModel,
+        table: Tensor,
+        logits: Tensor,
+        state: State,
+        options: SamplingOptions,
+        guided: bool,
+        kept: Tensor,
+        lookahead: int,
+    ):
+        self.model: Any = model
+        self.state: Any = state.repeat(len(table))
         self.table = table if logits.device.type == "mps" else table.to(logits.device)  # (n, I); MPS has no float64
-        self.logits = logits.repeat_interleave(len(table), 0)  # (n or 2n, V)
-        self.state = state.repeat(len(table))
+        self.logits = logits.repeat_interleave(len(table), 0)[:, None]  # (n or 2n, 1, V)
         self.options, self.guided = options, guided
+        self.kept, self.lookahead = kept.to(logits.device), lookahead
 
-    def choose(self, position: int) -> Tensor:
-        """(n,) tokens for a position."""
-        logits = guide(self.logits, self.options.guidance) if self.guided else self.logits
-        return choose(*filter_logits(logits, self.options), self.table[:, position])
+    def draw(self, position: int, telling: bool) -> Iterator[tuple[Tensor, Tensor]]:
+        """From a position on, (n,) tokens for each; and, where they are wanted, their (n,) log-likelihoods."""
+        logits, count, length = self.logits, 1, self.table.shape[1]
+        chosen = self._choose(logits, position)  # (n, k)
+        while True:
+            told = self._likelihoods(logits, chosen) if telling else chosen
+            yield from zip(chosen[:, :count].unbind(1), told[:, :count].unbind(1), strict=True)
+            position += count
+            if position == length:
+                return
+            tokens = _extend(chosen[:, count - 1 :], min(self.lookahead, length - position))
+            logits = self._read(tokens)
+            chosen = self._choose(logits, position)
+            if self.lookahead > 1:
+                right = (tokens[:, 1:] == chosen[:, :-1]).all(0)  # (k - 1,)
+                count = 1 + int(right.cumprod(0).sum())
+                self.state.accept(count)
 
-    def take(self, token: int) -> Tensor:
-        """(n,) times one token."""
-        return torch.full((len(self.table),), token, device=self.logits.device)
+    def _read(self, tokens: Tensor) -> Tensor:
+        """The model reads (n, k) tokens -> (n or 2n, k, V)."""
+        tokens = tokens.repeat(2, 1) if self.guided else tokens
+        if self.lookahead > 1:
+            return self.model.ahead(tokens, self.state)
+        return self.model.step(tokens[:, 0], self.state)[:, None]
 
-    def likelihoods(self, tokens: Tensor) -> Tensor:
-        """The (n,) log-likelihoods of (n,) tokens."""
-        captioned = self.logits[: len(tokens)].float()
-        return captioned.log_softmax(1).gather(1, tokens[:, None])[:, 0]
+    def _choose(self, logits: Tensor, position: int) -> Tensor:
+        """(n or 2n, k, V) -> (n, k) tokens for a position and those behind it."""
+        places = slice(position, position + logits.shape[1])
+        logits = logits.flatten(0, 1)
+        logits = guide(logits, self.options.guidance) if self.guided else logits  # (n*k, V)
+        tokens = choose(*filter_logits(logits, self.options), self.table[:, places].flatten())
+        kept = self.kept[places]
+        return torch.where(kept < 0, tokens.view(-1, len(kept)), kept)
 
-    def read(self, model: TokenModel, tokens: Tensor) -> None:
-        """One step of the model beyond (n,) tokens."""
-        self.logits = model.step(tokens.repeat(2) if self.guided else tokens, self.state)
+    def _likelihoods(self, logits: Tensor, tokens: Tensor) -> Tensor:
+        """The (n, k) log-likelihoods of (n, k) tokens."""
+        captioned = logits[: len(tokens)].float()
+        return captioned.log_softmax(2).gather(2, tokens[:, :, None])[:, :, 0]
+
+
+def _extend(tokens: Tensor, count: int) -> Tensor:
+    """(n, k) -> (n, count): cut, or the last one again and again, as neighbours are often alike."""
+    more = tokens[:, -1:].expand(-1, max(0, count - tokens.shape[1]))
+    return torch.cat([tokens[:, :count], more], dim=1)

@@ -283,6 +283,12 @@ def test_nothing_kept_is_no_priming(studio, photo, eight):
     assert by_index(primed) == by_index(eight[-1])
 
 
+def test_looking_ahead_draws_the_same_pictures(studio, eight):
+    ahead = Studio(studio.bundle, studio.device, lookahead=99)
+    assert (ahead.lookahead, spied(studio)[0].lookahead) == (4, 1)
+    assert by_index(last(ahead.generate(Request(PROMPT, samples=8, seed=3)))) == by_index(eight[-1])
+
+
 def test_closing_stops_within_a_row(studio):
     watched, spy = spied(studio)
     updates = watched.generate(Request(PROMPT, samples=2))

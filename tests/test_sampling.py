@@ -209,6 +209,52 @@ def test_drawing_equals_reading_the_whole_stream_anew_for_every_token(net, guida
 
 
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
+@pytest.mark.parametrize("kept", [FREE, KEPT, SCATTERED])
+@pytest.mark.parametrize("lookahead", [2, 3, 4])
+def test_looking_ahead_draws_what_single_steps_draw(net, lookahead, kept, guidance):
+    options = SamplingOptions(guidance=guidance, top_k=100)
+    likely = torch.zeros(11, SIZES.image_len)
+    told = torch.zeros_like(likely)
+    tokens = sampling.draw(net, TEXT, NULL, 9, range(11), options, kept, told, lookahead)
+    expected = sampling.draw(net, TEXT, NULL, 9, range(11), options, kept, likely)
+    assert torch.equal(torch.stack(list(tokens)), torch.stack(list(expected)))
+    torch.testing.assert_close(told, likely, atol=1e-4, rtol=1e-4)
+
+
+def test_looking_ahead_takes_few_passes_where_guesses_are_right(net, monkeypatch):
+    """All but the first and the last are given, and alike: after the first pass, all that is left takes three."""
+    reads: list[int] = []
+
+    def ahead(tokens, state):
+        reads.append(tokens.shape[1])
+        return Transformer.ahead(net, tokens, state)
+
+    monkeypatch.setattr(net, "ahead", ahead)
+    kept = torch.full_like(FREE, 7)
+    kept[[0, -1]] = -1
+    assert len(list(sampling.draw(net, TEXT, None, 9, range(2), SamplingOptions(), kept, None, 4))) == 12
+    assert reads == [4, 4, 4, 2]
+
+
+def test_looking_ahead_draws_pictures_as_often_as_they_are_likely():
+    """All 81 pictures of four tokens, by their exact probabilities."""
+    torch.manual_seed(0)
+    sizes = replace(SIZES, image_vocab=3, grid=(2, 2), shift=True)
+    small = Transformer(sizes).eval().requires_grad_(False)
+    for parameter in small.parameters():
+        nn.init.normal_(parameter, std=0.2)
+    pictures = torch.cartesian_prod(*[torch.arange(3)] * 4)  # (81, 4)
+    logits = small(TEXT.expand(81, -1), pictures)
+    shares = logits.log_softmax(2).gather(2, pictures[:, :, None]).sum((1, 2)).exp()
+    count, free = 4000, torch.full((4,), -1)
+    tokens = torch.stack(list(sampling.draw(small, TEXT, None, 5, range(count), SamplingOptions(), free, None, 2)), 1)
+    found = torch.bincount(tokens @ torch.tensor([27, 9, 3, 1]), minlength=81)
+    assert shares.sum() == pytest.approx(1, abs=1e-4)
+    chi_squared = ((found - count * shares) ** 2 / (count * shares)).sum()
+    assert chi_squared < 80 + 4 * 160**0.5  # mean and standard deviation of 80 degrees of freedom
+
+
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
 @pytest.mark.parametrize("kept", [FREE, SCATTERED])
 @pytest.mark.parametrize("kind", ["decoder", "encoder-decoder"])
 def test_likelihoods_are_what_the_model_says_without_guidance_and_filters(net, kind, kept, guidance):

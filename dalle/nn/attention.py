@@ -66,3 +66,16 @@ class Attention(nn.Module):
         seen = slice(position + 1) if keys is None else keys
         y = self.look(q, cache.keys[:, :, seen], cache.values[:, :, seen], attn_mask=mask)
         return self.merge(y)
+
+    def ahead(
+        self, x: Tensor, position: int, mask: Tensor, cache: KeyValues, rotation: Tensor | None = None
+    ) -> Tensor:
+        """Several more positions, which see those before and each other: (B, k, D) -> (B, k, D).
+
+        `mask` is (k, position + k), or has dimensions for B and H before, as in `forward`.
+        """
+        q, k, v = self.project(x, rotation)
+        cache.write(position, k, v)
+        seen = slice(position + x.shape[1])
+        y = F.scaled_dot_product_attention(q, cache.keys[:, :, seen], cache.values[:, :, seen], attn_mask=mask)
+        return self.merge(y)

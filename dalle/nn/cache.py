@@ -51,6 +51,7 @@ class ShiftRing:
 
     above: Tensor  # (B, w, ceil(D/4)), read w tokens later
     left: Tensor  # (B, w, ceil(D/4)), read one token later
+    tried: tuple[Tensor, Tensor] | None = None  # both, of the (B, k, ceil(D/4)) latest guesses
 
     def write(self, index: int, above: Tensor, left: Tensor) -> None:
         """Store the channels of image token `index`, each (B, c)."""
@@ -65,6 +66,13 @@ class ShiftRing:
         left = self.left[:, (index - 1) % width] if index % width else torch.zeros_like(self.left[:, 0])
         return above, left
 
+    def accept(self, index: int, count: int) -> None:
+        """Store the channels of the first guesses, which are image tokens from `index` on."""
+        assert self.tried is not None
+        above, left = self.tried
+        for guess in range(count):
+            self.write(index + guess, above[:, guess], left[:, guess])
+
     def repeat(self, n: int) -> Self:
         return type(self)(self.above.repeat_interleave(n, 0), self.left.repeat_interleave(n, 0))
 
@@ -77,6 +85,13 @@ class DecoderState:
     layers: list[KeyValues | Gates]
     rings: list[ShiftRing]  # two to a layer (attention, MLP) with token shift, else none
     hidden: Tensor | None = None  # (B, S) bool: text that nobody looks at
+
+    @torch.inference_mode()
+    def accept(self, count: int) -> None:
+        """The first of the tokens that were read ahead are the ones that follow; the others are forgotten."""
+        for ring in self.rings:
+            ring.accept(self.position, count)
+        self.position += count
 
     def repeat(self, n: int) -> Self:
         """Each sequence n times, in order: prefill a prompt once, then draw n candidates of it."""

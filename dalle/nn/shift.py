@@ -40,3 +40,16 @@ def shift_step(x: Tensor, index: int, ring: ShiftRing | None) -> Tensor:
     shifted = torch.cat([above, left, rest], dim=1)[:, None]
     ring.write(index, own_above, own_left)
     return shifted
+
+
+def shift_ahead(x: Tensor, index: int, ring: ShiftRing | None) -> Tensor:
+    """Token shift of guesses for image tokens `index` … `index` + k - 1, at most a row: (B, k, D) -> (B, k, D)."""
+    if ring is None:
+        return x
+    _, width, quarter = ring.above.shape
+    own_above, own_left, rest = x.split([quarter, quarter, x.shape[2] - 2 * quarter], dim=2)
+    indices = torch.arange(index, index + x.shape[1], device=x.device)[:, None]  # (k, 1)
+    above = ring.above[:, indices[:, 0] % width] * (indices >= width)
+    before = torch.cat([ring.left[:, (index - 1) % width, None], own_left[:, :-1]], dim=1)
+    ring.tried = own_above, own_left
+    return torch.cat([above, before * (indices % width != 0), rest], dim=2)

@@ -17,7 +17,7 @@ from dalle.nn.attention import Attention
 from dalle.nn.cache import LANES, LANES_OF_GPU, DecoderState, ShiftRing
 from dalle.nn.gate import SpatialGate
 from dalle.nn.patterns import BLOCK, visible, visible_blocks, visible_keys
-from dalle.nn.shift import shift_all, shift_step
+from dalle.nn.shift import shift_ahead, shift_all, shift_step
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ class Transformer(nn.Module):
             x = self._shift(layer.attention_norm(x), ring)
             if isinstance(layer.attention, SpatialGate):
                 return layer.attention(x, cache)
-            return layer.attention(x, self._mask(depth, x, hidden), cache, rotation)
+            return layer.attention(x, self._mask(depth, size, x, hidden), cache, rotation)
 
         def feed(depth: int, layer: Layer, x: Tensor) -> Tensor:
             return layer.mlp(self._shift(layer.mlp_norm(x), _caches(state, depth)[2]))
@@ -273,6 +273,35 @@ class Transformer(nn.Module):
         state.position += 1
         return self.image_head(x[:, 0])
 
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether `ahead` can be asked."""
+        return "gate" not in self.config.patterns
+
+    @torch.inference_mode()
+    def ahead(self, tokens: Tensor, state: DecoderState) -> Tensor:
+        """(B, k) guesses of the next image tokens, at most a row -> (B, k, V) logits of the token behind each.
+
+        As many as turn out to be right are then kept by `state.accept`.
+        """
+        index, start = state.position, self.config.text_len + state.position
+        stop = start + tokens.shape[1]
+        x = self.image_embedding(tokens) + self.position[start:stop]  # (B, k, D)
+        rotation = None if self.rotation is None else self.rotation[:, start:stop]
+
+        def attend(depth: int, layer: Layer, x: Tensor) -> Tensor:
+            cache, ring, _ = _caches(state, depth)
+            assert isinstance(layer.attention, Attention)
+            mask = self._mask(depth, stop, x, state.hidden)
+            mask = x.new_ones(stop, stop, dtype=torch.bool).tril() if mask is None else mask
+            x = shift_ahead(layer.attention_norm(x), index, ring)
+            return layer.attention.ahead(x, start, mask[..., start:, :], cache, rotation)
+
+        def feed(depth: int, layer: Layer, x: Tensor) -> Tensor:
+            return layer.mlp(shift_ahead(layer.mlp_norm(x), index, _caches(state, depth)[2]))
+
+        return self.image_head(self._through(x, attend, feed))
+
     def fresh_state(self, batch: int, position: int, like: Tensor) -> DecoderState:
         """An empty state of `batch` sequences, on the device and in the type of `like`."""
         config = self.config
@@ -289,21 +318,23 @@ class Transformer(nn.Module):
     def _pattern_start(self) -> int:
         return self.config.text_len if self.config.pattern_start is None else self.config.pattern_start
 
-    def _mask(self, depth: int, x: Tensor, hidden: Tensor | None) -> Tensor | None:
-        """What (B, S, D) may look at: (S, S), with dimensions for B and H before where needed; None: all before."""
-        pattern, size = self._pattern(depth), x.shape[1]
+    def _mask(self, depth: int, size: int, like: Tensor, hidden: Tensor | None) -> Tensor | None:
+        """What S = `size` positions may look at: (S, S), with dimensions for B and H before where needed; None: all
+        before.
+        """
+        pattern = self._pattern(depth)
         if pattern == "full" and hidden is None:
             return None
         if pattern == "blocks":
             mask = visible_blocks(self.blocks, size)
         else:
-            mask = visible(pattern, self._pattern_start, self.config.grid)[:size, :size].to(x.device)
+            mask = visible(pattern, self._pattern_start, self.config.grid)[:size, :size].to(like.device)
         if hidden is None:
             return mask
         keys = hidden[:, None, None, :size]
         if pattern not in ("full", "blocks"):  # there, only image tokens do not see what is hidden
-            keys = keys & (torch.arange(size, device=x.device) >= self.config.text_len)[:, None]
-        return _hide(pattern, mask, keys, x)
+            keys = keys & (torch.arange(size, device=like.device) >= self.config.text_len)[:, None]
+        return _hide(pattern, mask, keys, like)
 
     def _keys(self, depth: int, index: int) -> Tensor | None:
         """The positions that image token `index` looks at; None: all so far, as far as `_row` lets it."""

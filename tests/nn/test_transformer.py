@@ -80,6 +80,28 @@ def test_token_shift_reaches_the_pixel_above_and_no_further():
 
 
 @pytest.mark.parametrize("shift", [False, True])
+@pytest.mark.parametrize("patterns", [("full",), ("row", "column", "torus11")])
+@pytest.mark.parametrize("choices", [{}, {"reversible": True}, {"hidden_token": 3}, {"pattern_start": 3}], ids=str)
+def test_guesses_that_were_wrong_leave_no_trace(choices, patterns, shift):
+    net = make(patterns=patterns, shift=shift, **choices)
+    text, image = tokens(3)
+    whole = net(text, image)
+    for size in range(1, CONFIG.grid[1] + 1):
+        _, state = net.prefill(text, image[:, :1])
+        right = 0
+        while state.position < CONFIG.image_len - 1:
+            index = state.position
+            guesses = image[:, index : min(index + size, CONFIG.image_len - 1)].clone()
+            right = right % guesses.shape[1] + 1  # of the guesses; the others are wrong
+            guesses[:, right:] = (guesses[:, right:] + 1) % CONFIG.image_vocab
+            logits = net.ahead(guesses, state)
+            expected = whole[:, index + 1 : index + 1 + right]
+            torch.testing.assert_close(logits[:, :right], expected, atol=1e-5, rtol=1e-5)
+            state.accept(right)
+            assert state.position == index + right
+
+
+@pytest.mark.parametrize("shift", [False, True])
 def test_a_repeated_state_goes_on_like_states_of_their_own(shift):
     net = make(shift=shift, patterns=("full", "column"))
     text, image = tokens(2)
