@@ -79,7 +79,7 @@ def serve(
 
     def load(name: str) -> FakeStudio:
         if loaded:
-            loaded.wait()
+            loaded.wait(120)
         return named[name]
 
     studios = ui.Studios(load, list(named))  # type: ignore[arg-type]
