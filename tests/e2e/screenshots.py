@@ -60,7 +60,7 @@ def _sweep(browser: Browser, address: str) -> None:
     page.locator("#templates .family", has_text="Time").click()
     page.get_by_label("Side by side").select_option("period")
     page.get_by_role("button", name="Draw 15 columns").click()
-    page.get_by_role("button", name="Copy link").wait_for(timeout=3 * PATIENCE)
+    page.get_by_role("button", name="Copy link").wait_for()
     page.locator(".columns").evaluate("(columns) => columns.scrollTo(0, 0)")
     _shoot(page, "sweep")
 
@@ -81,6 +81,7 @@ def _priming(browser: Browser, address: str) -> None:
 
 def _visit(browser: Browser, address: str, **settings: object) -> Page:
     page = browser.new_page(**{"viewport": WIDE, "reduced_motion": "reduce", **settings})
+    page.set_default_timeout(3 * PATIENCE)  # nothing is wrong on a slow machine
     open_page(page, address)
     return page
 
