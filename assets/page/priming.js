@@ -186,16 +186,18 @@
     open();
   };
 
-  // A picture that is pasted anywhere, or dropped on the panel, goes where a chosen file goes.
-  const give = (event, file) => {
-    const input = document.querySelector("#prime input[type=file]");
-    if (!file || !input) return;
+  // A picture that is pasted anywhere, or dropped on the panel, goes where a chosen file goes. What is in the panel
+  // comes into being when it is first opened.
+  const give = async (event, file) => {
+    if (!file) return;
     event.preventDefault();
     dalle.openPriming();
+    const input = () => document.querySelector("#prime input[type=file]");
+    for (let tries = 0; !input() && tries < 100; tries++) await new Promise((resume) => setTimeout(resume, 50));
     const files = new DataTransfer();
     files.items.add(file);
-    input.files = files.files;
-    input.dispatchEvent(new Event("change", { bubbles: true }));
+    input().files = files.files;
+    input().dispatchEvent(new Event("change", { bubbles: true }));
   };
   document.addEventListener("paste", (event) =>
     give(event, [...event.clipboardData.files].find((file) => file.type.startsWith("image/"))));
