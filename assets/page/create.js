@@ -3,7 +3,7 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") dalle.press("stop");
   if (event.key !== "Enter") return;
   const anywhere = event.ctrlKey || event.metaKey;
-  if (anywhere || (dalle.shown("stop") && event.target.closest("#prompt"))) event.preventDefault();
+  if (anywhere || (!dalle.shown("draw") && event.target.closest("#prompt"))) event.preventDefault();
   if (anywhere) dalle.press("draw");
 }, true);
 
