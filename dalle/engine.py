@@ -26,7 +26,8 @@ BATCH = 32  # candidates drawn at once
 MAX_SAMPLES = 256
 MAX_CHARACTERS = 2000
 BLANK = (236, 236, 236)  # what is not drawn yet
-PREVIEWING = 0.1  # of the time that a request takes, what its unfinished pictures may take
+SURE = 3  # parts of a picture that are shown as they are reached, however long that takes
+PREVIEWING = 0.1  # of the time that a request takes, what further previews may take
 
 
 class Studio:
@@ -140,6 +141,7 @@ class Studio:
         odds = torch.zeros(grid.shape, device=grid.device) if unranked else None  # (n, h*w) log-likelihoods
         tokens = sampling.draw(model, text, null, job.request.seed, batch, job.options, kept, odds, self.lookahead)
         show = _preview_rows(job.first_row, h, job.request.previews)
+        sure = _preview_rows(job.first_row, h, min(SURE, job.request.previews))
         start = int((kept < 0).int().argmax())
         try:
             for position in range(start, h * w):
@@ -148,7 +150,8 @@ class Studio:
                 row, column = divmod(position + 1, w)
                 if column == 0 and row < h:
                     job.rows_done += 1
-                    drawn = self._preview(job, batch, grid.view(-1, h, w), row) if row in show else ()
+                    affordable = row in sure or (row in show and job.affords(len(batch) * row))
+                    drawn = self._preview(job, batch, grid.view(-1, h, w), row) if affordable else ()
                     yield job.update("sampling", (*job.candidates, *drawn) if drawn else ())
         finally:
             tokens.close()
@@ -159,9 +162,7 @@ class Studio:
         yield job.update("sampling", tuple(job.candidates))
 
     def _preview(self, job: "_Job", batch: range, grid: Tensor, rows: int) -> list[Candidate]:
-        """The first `rows` token rows of (n, h, w) tokens as pictures; none where that would take too long."""
-        if not job.affords(len(batch) * rows):
-            return []
+        """The first `rows` token rows of (n, h, w) tokens as pictures."""
         with job.clock("previews"):
             drawn = self._candidates(batch, grid, rows)
         job.previewed += len(batch) * rows
@@ -227,7 +228,7 @@ class _Job:
         return (self.grid[0] - self.first_row) * self.batches
 
     def affords(self, rows: int) -> bool:
-        """Whether there is time for a preview of `rows` token rows, those of all candidates together, after the first.
+        """Whether there is time for a further preview of `rows` token rows, those of all candidates together.
 
         Those before it shall have taken little of the time so far, and with it little of the whole.
         """

@@ -50,9 +50,7 @@ class ClipRanker:
         try:
             model = build(parts, weights)
         except Exception as error:  # open_clip, torch and safetensors each raise their own kinds
-            raise CheckpointError(
-                f"{WEIGHTS} is damaged, or not the model that {CONFIG} describes."
-            ) from error
+            raise CheckpointError(f"{WEIGHTS} is damaged, or not the model that {CONFIG} describes.") from error
         text = parts["text_cfg"]
         if int(tokenizer.encode("").max()) >= text["vocab_size"] or tokenizer.length < text["context_length"]:
             raise CheckpointError(f"The text tokenizer is not the one that {WEIGHTS} was trained with.")

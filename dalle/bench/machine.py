@@ -22,7 +22,6 @@ class Limits:
     gemm: float  # floating point operations a second, in a product of large square matrices
     bandwidth: float  # bytes a second, read from memory
 
-
     @classmethod
     def best(cls, readings: Sequence[Self]) -> Self:
         """What the machine can do when nobody disturbs it."""

@@ -67,9 +67,7 @@ class Attention(nn.Module):
         y = self.look(q, cache.keys[:, :, seen], cache.values[:, :, seen], attn_mask=mask)
         return self.merge(y)
 
-    def ahead(
-        self, x: Tensor, position: int, mask: Tensor, cache: KeyValues, rotation: Tensor | None = None
-    ) -> Tensor:
+    def ahead(self, x: Tensor, position: int, mask: Tensor, cache: KeyValues, rotation: Tensor | None = None) -> Tensor:
         """Several more positions, which see those before and each other: (B, k, D) -> (B, k, D).
 
         `mask` is (k, position + k), or has dimensions for B and H before, as in `forward`.

@@ -14,6 +14,7 @@ from torch import Tensor
 LANES = 8
 LANES_OF_GPU = 16
 
+
 @dataclass
 class KeyValues:
     """Keys and values of one layer."""

@@ -295,7 +295,5 @@ def _shine(easel: Easel) -> None:
     for x, y, r in ((112, 66, 16), (58, 112, 11)):
         turns = np.arange(8) * np.pi / 4
         reach = np.where(np.arange(8) % 2, 0.28 * r, r)
-        star = tuple(
-            (x + d * np.cos(turn), y + d * np.sin(turn)) for d, turn in zip(reach, turns, strict=True)
-        )
+        star = tuple((x + d * np.cos(turn), y + d * np.sin(turn)) for d, turn in zip(reach, turns, strict=True))
         easel.shape(star, (255, 250, 214), 1.2)

@@ -37,9 +37,7 @@ class Easel:
 
     def at(self, point: Point) -> Point:
         """Units to pixels of the enlarged canvas."""
-        x, y = (
-            origin + (value - origin) * self.scale for value, origin in zip(point, self.anchor, strict=True)
-        )
+        x, y = (origin + (value - origin) * self.scale for value, origin in zip(point, self.anchor, strict=True))
         return x * self.unit, y * self.unit
 
     def length(self, units: float) -> int:

@@ -102,9 +102,7 @@ class CaptionedPictures:
             picture = self._read(entry)
             if picture is not None:
                 caption = str(np.random.default_rng((self.seed, index)).choice(entry.captions))
-                return Example(
-                    picture, caption, self.name, {"key": entry.key, "captions": list(entry.captions)}
-                )
+                return Example(picture, caption, self.name, {"key": entry.key, "captions": list(entry.captions)})
         raise DataError(f"None of the {len(self)} pictures in '{self.name}' can be read.")
 
     def __iter__(self) -> Iterator[Example]:
@@ -155,9 +153,7 @@ class TarSource(CaptionedPictures):
             shards = [Path(shard) for shard in expand_urls(pattern)]
         except ValueError as error:
             raise DataError(f"The pattern '{name}' has a brace without its partner.") from error
-        super().__init__(
-            name, (entry for shard in shards for entry in _tar_entries(shard)), split, size, seed
-        )
+        super().__init__(name, (entry for shard in shards for entry in _tar_entries(shard)), split, size, seed)
 
 
 def _folder_entries(folder: Path) -> Iterator[Entry]:
