@@ -127,7 +127,7 @@ class Request:
     seed: int = 0
     options: SamplingOptions | None = None  # None: the model's own
     kept: np.ndarray | None = field(default=None, compare=False)  # (h, w) tokens to keep; -1: to be drawn
-    previews: int = 8  # how often the unfinished pictures are shown, at most: a few always, others while they take little time
+    previews: int = 8  # how often the unfinished pictures are shown: some always, more while it takes little time
 
 
 @dataclass(frozen=True)

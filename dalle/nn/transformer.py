@@ -171,7 +171,7 @@ class Transformer(nn.Module):
         return x if share == 1 else share * x + (1 - share) * x.detach()
 
     def trunk(self, x: Tensor, state: DecoderState | None = None, hidden: Tensor | None = None) -> Tensor:
-        """(B, S, D) embedded rows, (B, T + I) hidden ones -> (B, S, D) before the heads; fills a fresh state, if given."""
+        """(B, S, D) embedded rows, (B, T + I) hidden ones -> (B, S, D) before the heads; fills a fresh state."""
         size = x.shape[1]
         rotation = None if self.rotation is None else self.rotation[:, :size]
 

@@ -14,7 +14,8 @@ WATCH = """() => {
     const first = document.querySelector('.gallery[data-stage=sampling] img');
     if (first) window.seen.add(first.src);
   };
-  new MutationObserver(look).observe(document.querySelector('#pictures'), { childList: true, subtree: true });
+  const all = { attributes: true, childList: true, subtree: true };  // Gradio changes what differs: often only `src`
+  new MutationObserver(look).observe(document.querySelector('#pictures'), all);
 }"""
 
 
