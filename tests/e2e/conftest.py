@@ -16,6 +16,15 @@ from program import ROOT, free_port, launch_chromium, running
 expect.set_options(timeout=60_000)  # a busy machine is no failure
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A click that comes within a frame of an update can be lost, by the page's framework and only on a machine too
+    busy for its browser: what fails twice is broken.
+    """
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.flaky(reruns=1))
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:

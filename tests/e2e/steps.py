@@ -54,6 +54,15 @@ def wait_until(page: Page, met: Callable[[], bool]) -> None:
 
 
 def open_panel(page: Page, panel: str) -> None:
+    """No sooner than what a closed panel was told has arrived, some frames after that of the open parts."""
+    page.evaluate(
+        """async () => {
+          for (let frame = 0; frame < 5; frame++) {
+            await new Promise(requestIdleCallback);
+            await new Promise(requestAnimationFrame);
+          }
+        }"""
+    )
     page.locator(f"#{panel} > button").click()
 
 
