@@ -1,9 +1,9 @@
 """A DALL·E that fits in a browser tab: a discrete VAE, one transformer over text and image tokens, and CLIP ranking.
 
-    import dalle
-    studio = dalle.load("emoji")
-    for update in studio.generate(dalle.Request("a red bird", samples=8)):
-        ...
+import dalle
+studio = dalle.load("emoji")
+for update in studio.generate(dalle.Request("a red bird", samples=8)):
+    ...
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,20 +1,20 @@
 """Every error that this program raises on purpose. Each message is a sentence that its reader can act on.
 
-    DalleError
-    ├── InputError            what a person typed, chose or uploaded
-    │   ├── PromptError       the sentence
-    │   ├── PictureError      an uploaded or named picture
-    │   ├── LinkError         a shared link, or the note in a picture's file
-    │   └── SettingError      a number or choice out of its range
-    ├── ModelError            what a model is made of
-    │   ├── UnknownModelError no model of that name or at that place
-    │   ├── CheckpointError   a file that is damaged, incomplete, or not what it claims to be
-    │   │   └── HalfError     a sound half of a net whose other half is not there
-    │   ├── DownloadError     a file that should come from the Hub and does not
-    │   └── UploadError       a model that should go to the Hub and does not
-    ├── DataError             training data that cannot be read
-    │   └── WorldError        the procedural world lacks something it draws with
-    └── TrainingError         a training run that cannot start or go on
+DalleError
+├── InputError            what a person typed, chose or uploaded
+│   ├── PromptError       the sentence
+│   ├── PictureError      an uploaded or named picture
+│   ├── LinkError         a shared link, or the note in a picture's file
+│   └── SettingError      a number or choice out of its range
+├── ModelError            what a model is made of
+│   ├── UnknownModelError no model of that name or at that place
+│   ├── CheckpointError   a file that is damaged, incomplete, or not what it claims to be
+│   │   └── HalfError     a sound half of a net whose other half is not there
+│   ├── DownloadError     a file that should come from the Hub and does not
+│   └── UploadError       a model that should go to the Hub and does not
+├── DataError             training data that cannot be read
+│   └── WorldError        the procedural world lacks something it draws with
+└── TrainingError         a training run that cannot start or go on
 """
 
 

@@ -78,9 +78,7 @@ def imports(node: ast.AST) -> Iterator[str]:
             yield from (alias.name for alias in child.names if alias.name in SOURCES)
         elif isinstance(child, ast.ImportFrom):
             inner = (f"{child.module}.{alias.name}" for alias in child.names)
-            yield from (
-                name if name in SOURCES else child.module or "" for name in inner if child.module in SOURCES
-            )
+            yield from (name if name in SOURCES else child.module or "" for name in inner if child.module in SOURCES)
         yield from imports(child)
 
 

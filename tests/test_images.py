@@ -45,9 +45,7 @@ def test_a_file_reads_like_its_bytes(tmp_path):
 
 
 def test_an_animation_gives_its_first_frame():
-    data = encoded(
-        Image.new("RGB", (8, 8), RED), "GIF", save_all=True, append_images=[Image.new("RGB", (8, 8), BLUE)]
-    )
+    data = encoded(Image.new("RGB", (8, 8), RED), "GIF", save_all=True, append_images=[Image.new("RGB", (8, 8), BLUE)])
     assert near(images.read_picture(data).getpixel((4, 4)), RED)
 
 

@@ -153,6 +153,14 @@ class DVAE(nn.Module):
         return self.logits(images.to(self._dtype)).argmax(1)
 
     @torch.inference_mode()
+    def likeliest(self, images: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """The head of the posterior, best first: (B, 3, H, W) in [0, 1] -> (B, h, w, count) int64 codes, and their
+        log-odds against the best of them.
+        """
+        odds, codes = self.logits(images.to(self._dtype)).permute(0, 2, 3, 1).topk(count)
+        return codes, (odds - odds[..., :1]).float()
+
+    @torch.inference_mode()
     def decode(self, tokens: Tensor) -> Tensor:
         """(B, h, w) int64 -> (B, 3, H, W) in [0, 1]."""
         codes = self.decoder.codebook(tokens).permute(0, 3, 1, 2)  # (B, D, h, w)

@@ -57,6 +57,13 @@ class TransformerConfig:
         return self.text_len + self.image_len
 
 
+class SoftTargets(NamedTuple):
+    """Which codes an image token might as well have been, and how likely each is: rows that sum to 1."""
+
+    codes: Tensor  # (B, I, K) int64
+    weights: Tensor  # (B, I, K)
+
+
 class Loss(NamedTuple):
     """Cross entropies in nats to a token; `total` is 1/8 text + 7/8 image (paper §2.2) unless configured."""
 
@@ -205,6 +212,7 @@ class Transformer(nn.Module):
         image: Tensor | None = None,
         return_loss: bool = False,
         tokenizer: ImageTokenizer | None = None,
+        targets: SoftTargets | None = None,
     ) -> Tensor | Loss:
         """Logits of the image tokens, or the joint loss.
 
@@ -213,6 +221,7 @@ class Transformer(nn.Module):
             image: (B, n) or (B, h, w) tokens, or (B, 3, H, W) pixels in [0, 1] for `tokenizer` to read.
             return_loss: the joint loss and its two parts instead of logits; needs all I image tokens.
             tokenizer: what turns pixels into tokens.
+            targets: what the loss compares with in place of the image tokens (paper §2.2, footnote on sampling).
 
         Returns: (B, n + 1, V) logits of image tokens 0 … n (at most I of them), or a `Loss`.
         """
@@ -220,7 +229,7 @@ class Transformer(nn.Module):
         if return_loss and tokens.shape[1] != self.config.image_len:
             raise ValueError(f"the loss needs all {self.config.image_len} image tokens")
         text_logits, image_logits = self.logits(text, tokens)
-        return self._loss(text_logits, image_logits, text, tokens) if return_loss else image_logits
+        return self._loss(text_logits, image_logits, text, tokens, targets) if return_loss else image_logits
 
     def logits(self, text: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T) and (B, n) tokens -> (B, T - 1, text_vocab) of text tokens 1 … T-1, (B, n + 1, V) of image ones 0 … n.
@@ -231,12 +240,19 @@ class Transformer(nn.Module):
         first = self.config.text_len - 1  # this row predicts image token 0
         return self.text_head(x[:, : first + self.config.seam_to_text]), self.image_head(x[:, first:])
 
-    def _loss(self, text_logits: Tensor, image_logits: Tensor, text: Tensor, tokens: Tensor) -> Loss:
+    def _loss(
+        self, text_logits: Tensor, image_logits: Tensor, text: Tensor, tokens: Tensor, targets: SoftTargets | None
+    ) -> Loss:
         skip = -1 if self.config.uncounted_token is None else self.config.uncounted_token
         seam = int(self.config.seam_to_text)
         labels = torch.cat([text[:, 1:], tokens[:, :seam]], dim=1).flatten()
         text_loss = F.cross_entropy(text_logits.flatten(0, 1).float(), labels, ignore_index=skip)
-        image_loss = F.cross_entropy(image_logits[:, seam:].flatten(0, 1).float(), tokens[:, seam:].flatten())
+        image_logits = image_logits[:, seam:].float()  # (B, I - seam, V)
+        if targets is None:
+            image_loss = F.cross_entropy(image_logits.flatten(0, 1), tokens[:, seam:].flatten())
+        else:
+            meant = targets.weights[:, seam:] * image_logits.gather(-1, targets.codes[:, seam:])  # (B, I - seam, K)
+            image_loss = (image_logits.logsumexp(-1) - meant.sum(-1)).mean()
         means = tokens[:, seam:].numel() / (labels != skip).sum()
         weight = means if self.config.image_weight is None else self.config.image_weight
         return Loss((text_loss + weight * image_loss) / (1 + weight), text_loss, image_loss)

@@ -1,7 +1,8 @@
 """Captioned pictures, drawn once and read many times: what every training stage learns from.
 
 A corpus is a folder: `pictures.npy` (N, size, size, 3) uint8, `records.jsonl` with one JSON object to a picture
-(captions, false captions, family), and `tokens.npy` (N, h, w) once a tokenizer has read it.
+(captions, false captions, family), and, once a tokenizer has read it, `codes.npy` and `odds.npy` (N, h, w, K): the K
+likeliest codes of each place, best first, and their log-odds against the best.
 """
 
 import json
@@ -48,21 +49,36 @@ class Corpus:
         return len(self.captions)
 
     @property
-    def has_tokens(self) -> bool:
-        return (self.directory / "tokens.npy").exists()
+    def has_codes(self) -> bool:
+        return (self.directory / "codes.npy").exists()
 
     @property
     def tokens(self) -> np.ndarray:
-        """(N, h, w) int16 image codes. Raises DataError before `write_tokens`."""
-        if not self.has_tokens:
-            raise DataError(f"The corpus '{self.directory.name}' has no tokens yet: train a tokenizer first.")
-        return np.load(self.directory / "tokens.npy", mmap_mode="r")
+        """(N, h, w) int16, the likeliest code of each place. Raises DataError before `write_codes`."""
+        return self.codes[..., 0]
 
-    def write_tokens(self, batches: Iterable[np.ndarray]) -> None:
-        """Keep the codes of all pictures, in order."""
-        part = self.directory / "tokens.part.npy"
-        np.save(part, np.concatenate(list(batches)).astype(np.int16))
-        part.rename(self.directory / "tokens.npy")
+    @property
+    def codes(self) -> np.ndarray:
+        """(N, h, w, K) int16, the likeliest codes of each place, best first. Raises DataError before `write_codes`."""
+        return self._read("codes.npy")
+
+    @property
+    def odds(self) -> np.ndarray:
+        """(N, h, w, K) float16, the log-odds of `codes` against the first. Raises DataError before `write_codes`."""
+        return self._read("odds.npy")
+
+    def write_codes(self, batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
+        """Keep codes and log-odds, (B, h, w, K) each, of all pictures in order."""
+        codes, odds = zip(*batches, strict=True)
+        np.save(self.directory / "odds.npy", np.concatenate(odds).astype(np.float16))
+        part = self.directory / "codes.part.npy"
+        np.save(part, np.concatenate(codes).astype(np.int16))
+        part.rename(self.directory / "codes.npy")  # last: its presence says that both are complete
+
+    def _read(self, name: str) -> np.ndarray:
+        if not self.has_codes:
+            raise DataError(f"The corpus '{self.directory.name}' has no tokens yet: train a tokenizer first.")
+        return np.load(self.directory / name, mmap_mode="r")
 
     @classmethod
     def draw(cls, source: Source, count: int, directory: Path, workers: int = 2, size: int = 256) -> "Corpus":

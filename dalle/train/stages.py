@@ -135,7 +135,7 @@ class Workshop:
         self._need("dvae.json", "tokenizer")
         dvae = read_dvae(self.out)
         for corpus in (self.corpus, self.heldout):
-            if not corpus.has_tokens:
+            if not corpus.has_codes:
                 tokenize(dvae, corpus)
         return dvae
 

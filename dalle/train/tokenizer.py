@@ -18,6 +18,8 @@ from dalle.nn.dvae import DVAE, DVAEConfig, kl_to_uniform, map_pixels, pixels, r
 from dalle.train.corpus import Corpus, to_images
 from dalle.train.loop import Average, Run, autocast, cosine, place, psnr, set_lr
 
+LIKELIEST = 8  # codes kept of each place
+
 
 @dataclass(frozen=True)
 class TokenizerRecipe:
@@ -165,7 +167,11 @@ def export(net: DVAE, out: Path) -> None:
 
 
 def tokenize(net: DVAE, corpus: Corpus, batch: int = 32) -> None:
-    """Write the codes of every picture of the corpus beside it."""
-    device = next(net.parameters()).device
-    starts = range(0, len(corpus), batch)
-    corpus.write_tokens(net.encode(to_images(corpus.pictures[s : s + batch]).to(device)).cpu().numpy() for s in starts)
+    """Write the likeliest codes of every picture of the corpus beside it."""
+    device, count = next(net.parameters()).device, min(LIKELIEST, net.vocab)
+
+    def read(start: int) -> tuple[np.ndarray, np.ndarray]:
+        codes, odds = net.likeliest(to_images(corpus.pictures[start : start + batch]).to(device), count)
+        return codes.cpu().numpy(), odds.cpu().numpy()
+
+    corpus.write_codes(map(read, range(0, len(corpus), batch)))

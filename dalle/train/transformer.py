@@ -1,7 +1,8 @@
 """Stage two: the transformer over text and image tokens (paper §2.2)."""
 
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from dalle import checkpoint, config, images, sampling
 from dalle.contracts import SamplingOptions
 from dalle.models import pick_device
 from dalle.nn.dvae import DVAE
-from dalle.nn.transformer import Transformer, TransformerConfig
+from dalle.nn.transformer import SoftTargets, Transformer, TransformerConfig
 from dalle.text import BpeTokenizer
 from dalle.train.corpus import Corpus
 from dalle.train.loop import Average, Run, autocast, cosine, set_lr
@@ -36,6 +37,7 @@ class TransformerRecipe:
     weight_decay: float = 0.05
     warmup: float = 0.02  # share of the steps
     clip: float = 1.0  # norm of the gradient
+    sharpness: float = 2.0  # power of the dVAE's posterior that image tokens are drawn from and compared with
     drop_caption: float = 0.1  # share of captions replaced by the empty one, for guidance
     bpe_dropout: float = 0.1
     decay: float = 0.998  # of the moving average
@@ -71,29 +73,46 @@ class Optimizers:
 
 
 class Batches:
-    """Captions and image tokens; the same step always gives the same pictures (BPE dropout draws anew)."""
+    """Captions and image tokens; the same step always gives the same pictures (BPE dropout draws anew).
+
+    Many codes look alike, so that which of them is the likeliest is noise, and a net that sees few pictures learns the
+    noise by heart. Image tokens are therefore drawn from the dVAE's posterior, anew each time, with the posterior as
+    the target: what the paper found to regularise "in the overparameterized regime" (§2.2).
+    """
 
     def __init__(self, corpus: Corpus, text: BpeTokenizer, recipe: TransformerRecipe):
         self.corpus, self.recipe, self.text = corpus, recipe, text
-        self.tokens = corpus.tokens
+        self.codes, self.odds = corpus.codes, corpus.odds
         self.noisy = text.with_dropout(recipe.bpe_dropout) if recipe.bpe_dropout else text
 
-    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
-        """(B, T) text and (B, I) image tokens. Every picture is seen once before any is seen twice."""
-        recipe, count = self.recipe, len(self.tokens)
+    def __getitem__(self, step: int) -> tuple[Tensor, Tensor, SoftTargets]:
+        """(B, T) text and (B, I) image tokens, and their targets. Every picture is seen once before any is twice."""
+        recipe, count = self.recipe, len(self.codes)
         epochs, places = np.divmod(step * recipe.batch + np.arange(recipe.batch), count)
         orders = {e: np.random.default_rng((recipe.seed, e)).permutation(count) for e in set(epochs.tolist())}
         chosen = [orders[epoch][place] for epoch, place in zip(epochs.tolist(), places, strict=True)]
         rng = np.random.default_rng((recipe.seed, step, recipe.batch))
         rows = [self._caption(index, rng) for index in chosen]
-        image = np.asarray(self.tokens[chosen]).reshape(recipe.batch, -1).astype(np.int64)
-        return torch.stack(rows), torch.from_numpy(image)
+        targets = self._targets(chosen)
+        return torch.stack(rows), draw(targets, rng), targets
+
+    def _targets(self, chosen: list[int]) -> SoftTargets:
+        codes = torch.from_numpy(self.codes[chosen].astype(np.int64)).flatten(1, 2)  # (B, I, K)
+        odds = torch.from_numpy(self.odds[chosen].astype(np.float32)).flatten(1, 2)
+        return SoftTargets(codes, (self.recipe.sharpness * odds).softmax(-1))
 
     def _caption(self, index: int, rng: np.random.Generator) -> Tensor:
         if rng.random() < self.recipe.drop_caption:
             return self.text.null
         captions = self.corpus.captions[index]
         return self.noisy.encode(captions[rng.integers(len(captions))])
+
+
+def draw(targets: SoftTargets, rng: np.random.Generator) -> Tensor:
+    """(B, I) image tokens, each by the odds of its codes."""
+    below = targets.weights.cumsum(-1)[..., :-1]  # (B, I, K - 1)
+    dice = torch.from_numpy(rng.random(below.shape[:2], np.float32))
+    return targets.codes.gather(-1, (below < dice[..., None]).sum(-1, keepdim=True))[..., 0]
 
 
 def train_transformer(
@@ -127,9 +146,9 @@ def train_transformer(
     batches = Batches(corpus, text, recipe)
     forward: Any = torch.compile(net.forward) if recipe.compiled else net.forward
     for step in run:
-        captions, tokens = (part.to(device) for part in batches[step])
+        captions, tokens, targets = _to(device, batches[step])
         with autocast(device, recipe.precision):
-            loss = forward(captions, tokens, return_loss=True)
+            loss = forward(captions, tokens, return_loss=True, targets=targets)
         loss.total.backward()
         norm = nn.utils.clip_grad_norm_(net.parameters(), recipe.clip)
         optimizers.step(cosine(run.share, recipe.warmup))
@@ -150,19 +169,24 @@ def train_transformer(
 
 @torch.no_grad()
 def heldout_loss(net: Transformer, text: BpeTokenizer, heldout: Corpus, recipe: TransformerRecipe) -> dict[str, float]:
-    """Cross entropies on pictures and captions that training never saw, in nats to a token."""
-    device = next(net.parameters()).device
-    sums: dict[str, float] = {"total": 0.0, "text": 0.0, "image": 0.0}
-    batch = min(recipe.batch, len(heldout.tokens))
-    starts = range(0, len(heldout.tokens) - batch + 1, batch)
-    for start in starts:
-        captions = torch.stack([text.encode(heldout.captions[i][0]) for i in range(start, start + batch)])
-        tokens = torch.from_numpy(np.asarray(heldout.tokens[start : start + batch]).astype(np.int64))
+    """Cross entropies on pictures and captions that training never saw, in nats to a token; the image part is never
+    below the entropy of its targets, which is told as well.
+    """
+    device, batch = next(net.parameters()).device, min(recipe.batch, len(heldout))
+    batches = Batches(heldout, text, replace(recipe, batch=batch, drop_caption=0, bpe_dropout=0))
+    sums: Counter[str] = Counter()
+    for step in range(len(heldout) // batch):
+        captions, tokens, targets = _to(device, batches[step])
         with autocast(device, recipe.precision):
-            loss = net(captions.to(device), tokens.to(device), return_loss=True)
-        for name in sums:
-            sums[name] += getattr(loss, name).item() / len(starts)
-    return {name: round(value, 4) for name, value in sums.items()}
+            loss = net(captions, tokens, return_loss=True, targets=targets)
+        sums.update({name: value.item() for name, value in loss._asdict().items()})
+        sums["entropy"] += torch.special.entr(targets.weights).sum(-1).mean().item()
+    return {name: round(value / (len(heldout) // batch), 4) for name, value in sums.items()}
+
+
+def _to(device: torch.device, batch: tuple[Tensor, Tensor, SoftTargets]) -> tuple[Tensor, Tensor, SoftTargets]:
+    captions, tokens, targets = batch
+    return captions.to(device), tokens.to(device), SoftTargets(*(part.to(device) for part in targets))
 
 
 def samples(

@@ -78,9 +78,7 @@ def test_augmented_pictures_keep_their_sides_and_nearly_their_colors(pairs: Less
         seen = augment(images, RECIPE, np.random.default_rng(seed))
         assert seen.min() >= 0 and seen.max() <= 1
         for side in (slice(0, 8), slice(24, 32)):
-            torch.testing.assert_close(
-                seen[..., side].mean((2, 3)), images[..., side].mean((2, 3)), atol=0.06, rtol=0
-            )
+            torch.testing.assert_close(seen[..., side].mean((2, 3)), images[..., side].mean((2, 3)), atol=0.06, rtol=0)
 
 
 class Inverter(torch.nn.Linear):

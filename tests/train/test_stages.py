@@ -15,6 +15,7 @@ from dalle import checkpoint, train
 from dalle.errors import DataError, TrainingError
 from dalle.families.native import read_dvae
 from dalle.nn.dvae import DVAE, DVAEConfig, map_pixels
+from dalle.nn.transformer import SoftTargets, Transformer, TransformerConfig
 from dalle.text import BpeTokenizer
 from dalle.train import loop
 from dalle.train.corpus import Corpus, to_images
@@ -66,7 +67,7 @@ def text(corpus: Corpus) -> BpeTokenizer:
 @pytest.fixture
 def numbered(corpus: Corpus) -> Corpus:
     """The corpus with tokens from which each picture is known: picture i is all i."""
-    corpus.write_tokens([np.full((1, 4, 4), i) for i in range(len(corpus))])
+    corpus.write_codes([(np.full((1, 4, 4, 1), i), np.zeros((1, 4, 4, 1))) for i in range(len(corpus))])
     return corpus
 
 
@@ -84,6 +85,9 @@ def test_the_tokenizer_learns_and_its_decoder_is_polished(corpus: Corpus, tmp_pa
     tokenize(net, corpus)
     images = to_images(corpus.pictures)
     assert corpus.tokens.shape == (12, 4, 4) and (corpus.tokens == net.encode(images).numpy()).all()
+    odds = net.logits(images).detach().log_softmax(1).permute(0, 2, 3, 1).numpy()  # (N, h, w, V)
+    kept = np.take_along_axis(odds, corpus.codes.astype(np.int64), -1)
+    assert corpus.codes.shape == (12, 4, 4, 8) and np.allclose(corpus.odds, kept - kept[..., :1], rtol=2e-3, atol=0.02)
     assert polish(PolishRecipe(steps=40, lr=1e-2, precision="fp32"), net, corpus, corpus, tmp_path, None)
     finished = read_dvae(tmp_path)
     assert measure(finished, corpus.pictures)["psnr_mean"] > learned["psnr_mean"] + 0.5
@@ -150,7 +154,8 @@ def test_every_picture_is_seen_once_before_any_is_seen_twice(numbered: Corpus, t
     batches = Batches(numbered, text, replace(STREAM, batch=5, drop_caption=0.0))
     seen, captions = [], []
     for step in range(12):  # 60 places, 5 rounds of 12 pictures
-        rows, image = batches[step]
+        rows, image, targets = batches[step]
+        assert (targets.codes[..., 0] == image).all() and (targets.weights == 1).all(), "one code, no choice"
         assert rows.shape == (5, 6) and image.shape == (5, 16) and image.dtype == torch.int64
         seen += image[:, 0].tolist()
         captions += rows.tolist()
@@ -162,7 +167,35 @@ def test_every_picture_is_seen_once_before_any_is_seen_twice(numbered: Corpus, t
 def test_a_batch_belongs_to_its_step(numbered: Corpus, text: BpeTokenizer):
     one, other = (Batches(numbered, text, replace(STREAM, drop_caption=0.5)) for _ in range(2))
     for step in (7, 3):
-        assert all(torch.equal(a, b) for a, b in zip(one[step], other[step], strict=True))
+        (*mine, targets), (*theirs, others) = one[step], other[step]
+        assert all(torch.equal(a, b) for a, b in zip((*mine, *targets), (*theirs, *others), strict=True))
+
+
+def test_image_tokens_are_drawn_by_the_odds_of_their_codes(corpus: Corpus, text: BpeTokenizer):
+    """Codes 3, 1 and 2 at odds of 4 : 2 : 1, which a sharpness of 2 makes 16 : 4 : 1."""
+    codes, odds = (np.broadcast_to(x, (12, 4, 4, 3)) for x in ([3, 1, 2], np.log([1, 1 / 2, 1 / 4])))
+    corpus.write_codes([(codes, odds)])
+    batches = Batches(corpus, text, replace(STREAM, batch=120, sharpness=2.0))
+    (_, first, targets), (_, second, _) = batches[0], batches[1]
+    assert targets.codes.shape == (120, 16, 3) and torch.allclose(
+        targets.weights, torch.tensor([16, 4, 1]) / 21, atol=1e-3
+    )
+    shares = torch.bincount(torch.cat([first, second]).flatten(), minlength=4) / 3840
+    assert torch.allclose(shares, torch.tensor([0, 4, 1, 16]) / 21, atol=0.025)
+    assert not torch.equal(first, second), "drawn anew each time"
+
+
+def test_the_loss_against_soft_targets_is_the_mean_of_the_hard_ones():
+    torch.manual_seed(0)
+    net = Transformer(TransformerConfig(10, 3, 16, (2, 2), 32, 1, 2))
+    text, image = torch.randint(10, (2, 3)), torch.randint(16, (2, 4))
+    other = (image + 5) % 16
+    targets = SoftTargets(torch.stack([image, other], -1), torch.tensor([0.7, 0.3]).expand(2, 4, 2))
+    logits = net(text, image[:, :3])  # (2, 4, 16)
+    hard = [F.cross_entropy(logits.flatten(0, 1), codes.flatten()) for codes in (image, other)]
+    loss = net(text, image, return_loss=True, targets=targets)
+    assert loss.image.item() == pytest.approx((0.7 * hard[0] + 0.3 * hard[1]).item(), abs=1e-5)
+    assert loss.total.item() == pytest.approx((loss.text / 8 + loss.image * 7 / 8).item(), abs=1e-5)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
@@ -173,14 +206,13 @@ def test_captions_are_dropped_as_often_as_asked(numbered: Corpus, text: BpeToken
 
 
 def test_held_out_losses_are_means_over_tokens(numbered: Corpus, text: BpeTokenizer, tmp_path: Path):
-    from dalle.nn.transformer import Transformer, TransformerConfig
-
     net = Transformer(TransformerConfig(text.vocab, 6, 16, (4, 4), 32, 1, 2))
     captions = torch.stack([text.encode(texts[0]) for texts in numbered.captions])
     expected = net(captions, torch.from_numpy(numbered.tokens.astype(np.int64)), return_loss=True)
     for batch in (4, 12, 50):
         found = heldout_loss(net, text, numbered, replace(STREAM, batch=batch))
-        assert found == pytest.approx({k: v.item() for k, v in expected._asdict().items()}, abs=1e-3)
+        told = {k: v.item() for k, v in expected._asdict().items()}
+        assert found == pytest.approx({**told, "entropy": 0.0}, abs=1e-3)
 
 
 def test_crops_are_aligned_to_the_grid_and_belong_to_their_step():

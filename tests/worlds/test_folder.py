@@ -86,8 +86,7 @@ def test_bad_pictures_are_skipped_counted_and_told(folder: Path, caplog: pytest.
 
 def test_splits_share_nothing(folder: Path) -> None:
     train, heldout = (
-        {example.facts["key"] for example in FolderSource(folder, split, size=16)}
-        for split in ("train", "heldout")
+        {example.facts["key"] for example in FolderSource(folder, split, size=16)} for split in ("train", "heldout")
     )
     assert train and heldout and not train & heldout
 

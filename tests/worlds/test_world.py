@@ -71,9 +71,7 @@ def test_captions_are_plain_lower_case_sentences(examples):
     for example in examples:
         assert example.caption == example.caption.lower().strip()
         assert "  " not in example.caption and "{" not in example.caption
-        assert not re.search(r"\ba [aeio]\w*[^aeiou\W]", example.caption.replace("a one", "")), (
-            example.caption
-        )
+        assert not re.search(r"\ba [aeio]\w*[^aeiou\W]", example.caption.replace("a one", "")), example.caption
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -132,9 +130,7 @@ def test_every_drawn_noun_and_color_is_said():
     for example in only("relation"):
         for item in example.facts["things"]:
             assert any(word in example.caption for word in words_for(item["noun"])), example.caption
-            assert item["color"] is None or any(
-                word in example.caption for word in said_colors(item["color"])
-            )
+            assert item["color"] is None or any(word in example.caption for word in said_colors(item["color"]))
 
 
 def test_counts_are_the_number_of_drawn_things():
