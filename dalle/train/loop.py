@@ -43,6 +43,24 @@ class Average(Generic[N]):
         torch._foreach_lerp_(ours, theirs, 1 - decay)
 
 
+class Means:
+    """Means of figures over the steps since they were last asked for; nothing is read from the device before."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._count = 0
+
+    def add(self, **values: Tensor) -> None:
+        for name, value in values.items():
+            self._sums[name] = self._sums.get(name, 0) + value.detach()
+        self._count += 1
+
+    def take(self) -> dict[str, Tensor]:
+        means = {name: total / self._count for name, total in self._sums.items()}
+        self._sums, self._count = {}, 0
+        return means
+
+
 class Run:
     """One stage in one folder: where it stands, what it measured, when it has to stop.
 

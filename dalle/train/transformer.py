@@ -18,7 +18,7 @@ from dalle.nn.dvae import DVAE
 from dalle.nn.transformer import SoftTargets, Transformer, TransformerConfig
 from dalle.text import BpeTokenizer
 from dalle.train.corpus import Corpus
-from dalle.train.loop import Average, Run, autocast, cosine, set_lr
+from dalle.train.loop import Average, Means, Run, autocast, cosine, set_lr
 
 
 @dataclass(frozen=True)
@@ -145,6 +145,7 @@ def train_transformer(
     average.updates = run.step
     batches = Batches(corpus, text, recipe)
     forward: Any = torch.compile(net.forward) if recipe.compiled else net.forward
+    means = Means()
     for step in run:
         captions, tokens, targets = _to(device, batches[step])
         with autocast(device, recipe.precision):
@@ -153,8 +154,9 @@ def train_transformer(
         norm = nn.utils.clip_grad_norm_(net.parameters(), recipe.clip)
         optimizers.step(cosine(run.share, recipe.warmup))
         average.update(net)
+        means.add(loss=loss.total, text=loss.text, image=loss.image, norm=norm)
         if step % 100 == 0:
-            run.log(loss=loss.total, text=loss.text, image=loss.image, norm=norm)
+            run.log(**means.take())
         if step and step % recipe.sample_every == 0:
             path = out / "samples" / f"{step:06d}.png"
             path.parent.mkdir(exist_ok=True)
