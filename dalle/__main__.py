@@ -44,7 +44,7 @@ def generate(chosen: argparse.Namespace) -> None:
     from dalle.images import grid, metadata, save_png
     from dalle.languages import hint
 
-    studio = Studio.load(chosen.model, chosen.device, chosen.dtype)
+    studio = Studio.load(chosen.model, chosen.device, chosen.dtype, chosen.lookahead)
     bundle = studio.bundle
     request = _request(chosen, studio)
     if advice := hint(request.prompt, bundle.languages):
@@ -410,6 +410,7 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
     _add_drawing(parser)
     parser.add_argument("--keep", type=_count, help="pictures to keep, those of the best scores (8)")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the pictures (out)")
+    parser.add_argument("--lookahead", type=_count, default=1, help="tokens to read at once: faster for one sample (1)")
     parser.add_argument("--prime", type=Path, help="a picture to complete; without borders its top half is kept")
     for side, what in (("top", "rows"), ("bottom", "rows"), ("left", "columns"), ("right", "columns")):
         parser.add_argument(f"--{side}", type=_whole, metavar="N", help=f"token {what} of it to keep at its {side}")

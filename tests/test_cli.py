@@ -45,9 +45,10 @@ class PaintedStudio:
         self.requests: list[Request] = []
 
     @classmethod
-    def load(cls, model: str, device: str, dtype: str = "float32") -> "PaintedStudio":
+    def load(cls, model: str, device: str, dtype: str = "float32", lookahead: int = 1) -> "PaintedStudio":
         if model != "painted":
             raise UnknownModelError(f"There is no model named '{model}'.")
+        cls.only.lookahead = lookahead
         return cls.only
 
     def read(self, picture: Image.Image) -> np.ndarray:
@@ -107,7 +108,8 @@ def test_settings_that_are_not_named_are_the_models_own(studio, tmp_path):
     assert generate("--top-p", "0.9", "--temperature", "0", "--out", str(tmp_path)) == 0
     (request,) = studio.requests
     assert request.options == SamplingOptions(guidance=2.0, temperature=0.0, top_k=50, top_p=0.9)
-    assert (request.samples, request.keep, request.kept) == (16, 8, None)
+    assert (request.samples, request.keep, request.kept, studio.lookahead) == (16, 8, None, 1)
+    assert generate("--samples", "1", "--lookahead", "8", "--out", str(tmp_path)) == 0 and studio.lookahead == 8
 
 
 def test_a_picture_is_kept_by_just_under_half_unless_told_otherwise(studio, tmp_path):
