@@ -1,4 +1,4 @@
-"""Loss against image tokens seen, for three sizes of the transformer: is it data, size or time that lacks?
+"""Loss against image tokens seen, for three sizes of the transformer and some other shapes of the middle one.
 
 `python -m benchmarks.scaling RUN` takes the pictures, the dVAE and the text tokenizer of a training run's folder,
 trains each size on the same pictures in the same order, and writes `scaling.json` and `scaling.png` beside this file.
@@ -25,23 +25,35 @@ from dalle.train.transformer import train_transformer
 from dalle.worlds.fonts import text_font
 
 FOLDER = Path(__file__).resolve().parent
-SIZES = {"64 × 3": (64, 3, 1), "128 × 4": (128, 4, 2), "192 × 6": (192, 6, 3)}  # width × depth: and heads
-STEPS = 500
+SIZES: dict[str, dict[str, Any]] = {  # width × depth
+    "64 × 3": {"width": 64, "depth": 3, "heads": 1},
+    "128 × 4": {"width": 128, "depth": 4, "heads": 2},
+    "192 × 6": {"width": 192, "depth": 6, "heads": 3},
+}
+MIDDLE = SIZES["128 × 4"]
+OTHERS: dict[str, dict[str, Any]] = {  # about as many weights in the layers
+    "192 × 2": {"width": 192, "depth": 2, "heads": 3},
+    "96 × 8": {"width": 96, "depth": 8, "heads": 3},
+    "128 × 4, the paper's patterns": {**MIDDLE, "patterns": ("row", "column", "row", "window11")},
+    "128 × 4, no token shift": {**MIDDLE, "shift": False},
+}
+STEPS = 400
 _SCALE, _WIDTH, _HEIGHT, _MARGIN = 2, 640, 400, 56
 _INK, _PALE, _INKS = (40, 40, 46), (222, 224, 232), ((150, 160, 200), (90, 110, 200), (38, 70, 200))
 
 
 def main(source: Path) -> None:
-    record = {"date": time.strftime("%Y-%m-%d"), "batch": SMALL.transformer.batch, "steps": STEPS, "sizes": {}}
-    for name, sizes in SIZES.items():
-        record["sizes"][name] = learn(source, *sizes)
+    learnt = {}
+    for name, sizes in {**SIZES, **OTHERS}.items():
+        learnt[name] = learn(source, sizes)
+        record = {"date": time.strftime("%Y-%m-%d"), "batch": SMALL.transformer.batch, "steps": STEPS, "nets": learnt}
         (FOLDER / "scaling.json").write_text(json.dumps(record, indent=2) + "\n")
-    plot(record["sizes"]).quantize(64).save(FOLDER / "scaling.png", optimize=True)
+    plot({name: learnt[name] for name in SIZES}).quantize(64).save(FOLDER / "scaling.png", optimize=True)
 
 
-def learn(source: Path, width: int, depth: int, heads: int) -> dict[str, Any]:
+def learn(source: Path, sizes: dict[str, Any]) -> dict[str, Any]:
     """Parameters, seconds, loss on held-out captions in nats to an image token, and [tokens, loss] along the way."""
-    recipe = replace(SMALL.transformer, width=width, depth=depth, heads=heads, steps=STEPS, sample_every=STEPS + 1)
+    recipe = replace(SMALL.transformer, **sizes, steps=STEPS, sample_every=STEPS + 1)
     corpus, heldout = (Corpus(source / "corpus" / split) for split in ("train", "heldout"))
     if len(corpus) < STEPS * recipe.batch:
         raise TrainingError(f"{STEPS * recipe.batch:,} pictures are needed, so that none is shown twice.")
