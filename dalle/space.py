@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from dalle import hub, models
+from dalle import hub, modelcard, models
 from dalle.errors import SettingError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,7 +41,8 @@ def write(out: Path, model: str = _MODEL) -> list[Path]:
     if name != _MODEL:
         (out / _LAUNCHER).write_text(_launcher(name), encoding="utf-8")
     start = _START if name == _MODEL else _LAUNCHER
-    (out / "README.md").write_text(_readme(start, remote), encoding="utf-8")
+    card = "" if remote else modelcard.read(models.find(model))
+    (out / "README.md").write_text(_readme(start, remote, card), encoding="utf-8")
     (out / "requirements.txt").write_text(_requirements(), encoding="utf-8")
     (out / ".gitattributes").write_text(_attributes(out), encoding="utf-8")
     return sorted(path for path in out.rglob("*") if path.is_file())
@@ -109,14 +110,13 @@ def _launcher(model: str) -> str:
     )
 
 
-def _readme(start: str, remote: Sequence[str]) -> str:
+def _readme(start: str, remote: Sequence[str], card: str) -> str:
     """The configuration of the Space, after that of this project, and its model card."""
-    _, head, text = (ROOT / "README.md").read_text(encoding="utf-8").split("---\n", 2)
+    _, head, _ = (ROOT / "README.md").read_text(encoding="utf-8").split("---\n", 2)
     settings: Mapping[str, Any] = yaml.safe_load(head) | {"sdk_version": version("gradio"), "app_file": start}
     if remote:
         settings = {**settings, "models": sorted({line.split()[0] for line in remote}), "preload_from_hub": [*remote]}
     told = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=1000)
-    card = "" if remote or start != _START else _section(text, "Model card")
     return f"---\n{told}---\n\n# {settings['title']}\n\n{settings['short_description']}.\n\n{card}".rstrip() + "\n"
 
 
@@ -124,12 +124,6 @@ def _requirements() -> str:
     """Those of this project, with a torch that Spaces of every kind take."""
     text = (ROOT / "requirements.txt").read_text(encoding="utf-8")
     return re.sub(r"^(torch>=[\d.]+),<[\d.]+", rf"\1,<{_TORCH}", text, flags=re.MULTILINE)
-
-
-def _section(text: str, title: str) -> str:
-    """A section of a Markdown text, with its heading; empty where there is none."""
-    _, found, rest = text.partition(f"\n## {title}\n")
-    return f"## {title}\n{rest.partition(chr(10) + '## ')[0]}" if found else ""
 
 
 def _attributes(out: Path) -> str:

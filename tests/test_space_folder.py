@@ -23,6 +23,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Space of a model in a folder."""
     place = tmp_path_factory.mktemp("tiny")
     (make(place) / "notes.txt").write_text("not of the model")
+    (place / "README.md").write_text("---\nlicense: mit\n---\n\n### How it was made\n\nBy chance.\n")
     out = tmp_path_factory.mktemp("space") / "out"
     space.write(out, str(place))
     return out
@@ -34,6 +35,7 @@ def test_the_configuration_is_what_a_gradio_space_asks_for(own):
     assert told["python_version"] == "3.12"
     assert str(told["sdk_version"]).startswith("6.")
     assert (own / str(told["app_file"])).is_file()
+    assert (own / "README.md").read_text(encoding="utf-8").endswith("### How it was made\n\nBy chance.\n")
 
 
 def test_the_torch_of_a_space_is_one_that_zerogpu_takes_and_that_this_project_takes(own):

@@ -1,13 +1,13 @@
-"""What the model is: its numbers, what it was measured to draw, how programs call it, and the README's model card."""
+"""What the model is: its numbers, what it was measured to draw, how programs call it, and its card."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from dalle import modelcard
 from dalle.contracts import Bundle
 from dalle.ui.parts import home
 from dalle.ui.studios import Offer
@@ -23,12 +23,9 @@ def sheet(bundle: Bundle, device: str, offer: Offer | None) -> str:
 
 
 def model_card(bundle: Bundle) -> str:
-    """The README's section of that name, as Markdown; empty for models that do not come with the program."""
-    readme = _ROOT / "README.md"
-    if bundle.place is None or not bundle.place.is_relative_to(_ROOT / "assets") or not readme.exists():
-        return ""
-    found = re.search(r"^## Model card\s*\n(.*?)(?=^## |\Z)", readme.read_text(encoding="utf-8"), re.M | re.S)
-    return f"### How it was made\n\n{found[1].strip()}" if found else ""
+    """What its folder says of a model that comes with the program, as Markdown; empty for what strangers wrote."""
+    ours = bundle.place is not None and bundle.place.is_relative_to(_ROOT / "assets")
+    return modelcard.read(bundle.place) if ours else ""
 
 
 def _facts(bundle: Bundle, device: str, offer: Offer | None) -> str:
