@@ -16,6 +16,7 @@ from dalle.bench.peers import PEERS
 from dalle.bench.race import race
 from dalle.bench.report import Report
 from dalle.bench.workload import FLOAT32, LARGE, Bound, Storage, Workload
+from dalle.errors import SettingError
 
 TINY = Workload(grid=4, candidates=2, depth=2, width=16, heads=2, codebook=32, text_len=4, text_vocab=8, top_k=5)
 PLAN = speed.Plan(grids=(4,), candidates=(1, 3), repeats=2, stretches=2, steps=2)
@@ -141,6 +142,8 @@ def test_a_gpu_is_given_another_workload_and_a_cpu_can_rehearse_it():
     plan, shape = speed.usual("cuda")
     assert (plan.grids, plan.candidates, shape.depth, shape.width) == ((32,), (16, 64), 24, 2048)
     assert shape.numbers == torch.bfloat16 and 1.2e9 < shape.weights < 1.3e9
+    with pytest.raises(SettingError, match="mps"):
+        speed.usual("mps")
     plan = replace(plan, grids=(4,), candidates=(2,), repeats=2, stretches=1, steps=4, stint=2, peers=False)
     work = replace(TINY, dtype=shape.dtype)
     assert work.transformer().image_head.weight.dtype == torch.bfloat16

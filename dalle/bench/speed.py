@@ -13,6 +13,7 @@ from dalle.bench.machine import Gauge, Limits
 from dalle.bench.peers import PEERS
 from dalle.bench.race import Pace, race
 from dalle.bench.workload import LARGE, Bound, Storage, Workload
+from dalle.errors import SettingError
 
 Say = Callable[[str], object]
 
@@ -36,9 +37,15 @@ class Plan:
 
 
 def usual(device: str) -> tuple[Plan, Workload]:
-    """What is measured unless something else is asked for: on a GPU, a model of a size that is made for one."""
-    if torch.device(device).type == "cpu":
+    """What is measured unless something else is asked for: on a GPU, a model of a size that is made for one.
+
+    Raises SettingError for other devices.
+    """
+    kind = torch.device(device).type
+    if kind == "cpu":
         return Plan(), Workload()
+    if kind != "cuda":
+        raise SettingError(f"Speed is not measured on '{device}'. Try 'cpu' or 'cuda'.")
     return Plan(grids=(32,), candidates=(16, 64), steps=64, stint=16), replace(LARGE, device=device)
 
 
