@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import torch
 import torch.nn.functional as F
@@ -73,7 +73,7 @@ class StaticRing(ShiftRing):
         width = self.above.shape[1]
         above = self.above.index_select(1, index % width)[:, 0]
         left = self.left.index_select(1, (index - 1) % width)[:, 0]
-        return above.where(index >= width, 0), left.where(index % width != 0, 0)
+        return above.masked_fill(index < width, 0), left.masked_fill(index % width == 0, 0)
 
 
 class Room:
@@ -222,25 +222,29 @@ class Graphed:
 def record(advance: Callable[[int], None], extents: Sequence[int], index: Tensor) -> dict[int, Recording]:
     """A recording of the step for each extent; what lies in the buffers is lost, but for the index, which is 0 then.
 
-    Each is first taken as it is, beside all other work, as kernels are chosen and loaded by their first use.
+    Each is first taken as it is, as kernels are chosen and loaded by their first use.
     """
-    recorded: dict[int, Recording] = {}
     with _recording, torch.cuda.device(index.device):
-        pool, beside = torch.cuda.graph_pool_handle(), _beside(index.device)
-        beside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(beside):
-            for extent in extents:
+        here, beside = torch.cuda.current_stream(), _beside(index.device)
+        beside.wait_stream(here)
+        try:
+            with torch.cuda.stream(beside):
+                for extent in extents:
+                    index.zero_()
+                    advance(extent)
                 index.zero_()
-                advance(extent)
-            index.zero_()
-        torch.cuda.current_stream().wait_stream(beside)
-        for extent in extents:
-            graph = torch.cuda.CUDAGraph()
-            # other threads may go on drawing meanwhile, and take memory
-            with torch.cuda.graph(graph, pool, beside, capture_error_mode="thread_local"):
-                advance(extent)
-            recorded[extent] = graph
-    return recorded
+                pool = torch.cuda.graph_pool_handle()
+                return {extent: _recorded(advance, extent, pool, beside) for extent in extents}
+        finally:
+            here.wait_stream(beside)
+
+
+def _recorded(advance: Callable[[int], None], extent: int, pool: Any, beside: torch.cuda.Stream) -> Recording:
+    """The recording of one step; all of one room share the memory in between. Other threads may go on meanwhile."""
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, pool, beside, capture_error_mode="thread_local"):
+        advance(extent)
+    return graph
 
 
 @cache

@@ -3,6 +3,7 @@
 import gc
 import logging
 from dataclasses import replace
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -156,12 +157,14 @@ def test_a_room_goes_from_drawing_to_drawing_and_nothing_stays_in_it():
 
 
 class OnDevice(TorchDispatchMode):
-    """Lets nothing pass that reads a tensor of the host, numbers aside."""
+    """Lets nothing pass that reads a tensor of the host: a recording cannot fetch it, not even a number."""
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         tensors = [x for x in torch.utils._pytree.tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
-        assert all(x.device.type == "meta" or x.dim() == 0 for x in tensors), function
-        return function(*args, **(kwargs or {}))
+        assert all(x.device.type == "meta" for x in tensors), function
+        with self:
+            parts = function.decompose(*args, **(kwargs or {}))  # of which it may consist
+        return function(*args, **(kwargs or {})) if parts is NotImplemented else parts
 
 
 @pytest.mark.parametrize("options", [SamplingOptions(), SamplingOptions(2.0, 0.9, 5, 0.8)], ids=["all", "filtered"])
@@ -219,6 +222,32 @@ def test_where_nothing_can_be_recorded_the_same_step_is_taken_without(monkeypatc
     caplog.set_level(logging.WARNING)
     assert torch.equal(torch.stack([*draw(fast, 1)]), torch.stack([*draw(net, 1)]))
     assert "not recorded" in caplog.text
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_recording_begins_warm_and_at_the_first_token(fails, monkeypatch):
+    cuda, index, taken = MagicMock(), torch.tensor([5]), []
+    monkeypatch.setattr(torch, "cuda", cuda)
+    graphed._beside.cache_clear()
+
+    def advance(extent):
+        taken.append((extent, index.item(), cuda.graph.return_value.__enter__.called))
+        index.add_(1)
+        if fails and len(taken) == 3:
+            raise RuntimeError("operation not permitted when stream is capturing")
+
+    cuda.graph.return_value.__enter__.side_effect = index.zero_  # as nothing runs that is recorded
+    cuda.graph.return_value.__exit__.return_value = False
+    cuda.stream.return_value.__exit__.return_value = cuda.device.return_value.__exit__.return_value = False
+    try:
+        recorded = graphed.record(advance, [8, 16], index)
+        assert taken == [(8, 0, False), (16, 0, False), (8, 0, True), (16, 0, True)] and not fails
+        assert [*recorded] == [8, 16]
+    except RuntimeError:
+        assert fails and len(taken) == 3
+    finally:
+        graphed._beside.cache_clear()
+    cuda.current_stream().wait_stream.assert_called_once()  # what follows comes after all of it
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
