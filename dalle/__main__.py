@@ -215,18 +215,21 @@ def bench(chosen: argparse.Namespace) -> None:
     """Measure how fast it draws, against what the machine allows and against other programs that are installed."""
     from dalle.bench import footprint, journey, profile, speed
     from dalle.bench.report import Part, Report
-    from dalle.bench.workload import Workload
+    from dalle.models import pick_device, pick_dtype
 
+    plan, shape = speed.usual(str(pick_device(chosen.device)))
+    plan = replace(plan, peers=chosen.peers, repeats=chosen.repeats)
+    plan = replace(plan, grids=chosen.grid or plan.grids, candidates=chosen.candidates or plan.candidates)
+    shape = replace(shape, dtype=str(pick_dtype(chosen.dtype or shape.dtype)).removeprefix("torch."))
     parts: dict[str, Part] = {}
     if chosen.profile:
-        parts["profile"] = profile.measure(Workload(chosen.grid[0], max(chosen.candidates)))
+        parts["profile"] = profile.measure(replace(shape, grid=plan.grids[0], candidates=max(plan.candidates)))
     if chosen.end_to_end:
-        parts["end_to_end"] = journey.measure()
+        parts["end_to_end"] = journey.measure(device=shape.device)
     if chosen.memory:
         parts["memory"] = footprint.measure()
     if not parts:
-        plan = speed.Plan(chosen.grid, chosen.candidates, chosen.peers, chosen.repeats)
-        parts["speed"] = speed.measure(plan, say=lambda text: print(text, file=sys.stderr))
+        parts["speed"] = speed.measure(plan, shape, say=lambda text: print(text, file=sys.stderr))
     report = Report.of(parts)
     if chosen.out:
         chosen.out.write_text(json.dumps(report.json(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -466,8 +469,10 @@ def _add_push(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_bench(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--grid", type=_counts, default=(16, 32), help="token rows of a picture (16,32)")
-    parser.add_argument("--candidates", type=_counts, default=(1, 8, 16, 32), help="drawn together (1,8,16,32)")
+    parser.add_argument("--device", default="cpu", help="cpu; cuda for a model of 1.2 billion weights (cpu)")
+    parser.add_argument("--dtype", help="of the weights (float32; on a GPU bfloat16)")
+    parser.add_argument("--grid", type=_counts, help="token rows of a picture (16,32; on a GPU 32)")
+    parser.add_argument("--candidates", type=_counts, help="drawn together (1,8,16,32; on a GPU 16,64)")
     parser.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True, help="other programs too (yes)")
     parser.add_argument("--repeats", type=_count, default=5, help="medians are of so many (5)")
     parser.add_argument("--profile", action="store_true", help="instead: the costliest operators of a step")

@@ -147,7 +147,9 @@ class Studio:
             for position in range(start, h * w):
                 with job.clock("sampling" if position > start else "prefill"):
                     grid[:, position] = next(tokens)
-                row, column = divmod(position + 1, w)
+                    row, column = divmod(position + 1, w)
+                    if column == 0:
+                        grid[0, position].item()  # a GPU is asked for rows ahead, and has drawn one when it can tell
                 if column == 0 and row < h:
                     job.rows_done += 1
                     affordable = row in sure or (row in show and job.affords(len(batch) * row))

@@ -1,7 +1,9 @@
 """The benchmark on a tiny shape: what it reports, who takes part, and that our rivals compute what we do."""
 
+import itertools
 import json
 import os
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,7 +15,8 @@ from dalle.bench.machine import Gauge, Limits
 from dalle.bench.peers import PEERS
 from dalle.bench.race import race
 from dalle.bench.report import Report
-from dalle.bench.workload import FLOAT32, Bound, Storage, Workload
+from dalle.bench.workload import FLOAT32, LARGE, Bound, Storage, Workload
+from dalle.errors import SettingError
 
 TINY = Workload(grid=4, candidates=2, depth=2, width=16, heads=2, codebook=32, text_len=4, text_vocab=8, top_k=5)
 PLAN = speed.Plan(grids=(4,), candidates=(1, 3), repeats=2, stretches=2, steps=2)
@@ -118,6 +121,52 @@ def test_everybody_draws(entry):
             assert tokens.shape == (2,) and tokens.min() >= 0 and tokens.max() < TINY.codebook
 
 
+@pytest.mark.parametrize("entry", (*OURS, *PEERS), ids=lambda entry: entry.name)
+def test_what_runs_on_a_gpu_keeps_to_its_device_and_its_numbers(entry):
+    """A device without numbers takes the place of one: a tensor that is left elsewhere cannot be computed with."""
+    if "cuda" not in entry.devices:
+        assert not entry.runs(LARGE)
+        return
+    assert entry.runs(LARGE)
+    work = replace(TINY, device="meta", dtype="bfloat16")
+    try:
+        contender = entry.build(work)
+    except ImportError as error:
+        pytest.skip(str(error))
+    assert contender.storage == Storage(2, 2)
+    drawing = iter(contender.draw(5))
+    assert all(next(drawing).device.type == "meta" for _ in range(3))
+
+
+def test_a_gpu_is_given_another_workload_and_a_cpu_can_rehearse_it():
+    plan, shape = speed.usual("cuda")
+    assert (plan.grids, plan.candidates, shape.depth, shape.width) == ((32,), (16, 64), 24, 2048)
+    assert shape.numbers == torch.bfloat16 and 1.2e9 < shape.weights < 1.3e9
+    with pytest.raises(SettingError, match="mps"):
+        speed.usual("mps")
+    plan = replace(plan, grids=(4,), candidates=(2,), repeats=2, stretches=1, steps=4, stint=2, peers=False)
+    work = replace(TINY, dtype=shape.dtype)
+    assert work.transformer().image_head.weight.dtype == torch.bfloat16
+    gauge = Gauge(2**12, 32, "cpu", work.numbers)
+    table = speed.measure(plan, work, gauge, say=lambda text: None).table()
+    assert "in bfloat16" in table
+
+
+def test_the_clock_may_be_looked_at_once_in_a_stint(monkeypatch):
+    looks = []
+    monkeypatch.setattr("dalle.bench.race.seconds", lambda work: looks.append(work()) or 0.5)
+
+    class Endless:
+        storage = FLOAT32
+
+        def draw(self, known):
+            yield from itertools.count()
+
+    paces = race({"one": Endless()}, length=64, rounds=1, stretches=1, steps=16, stint=8)
+    assert looks == [1, [*range(2, 10)], [*range(10, 18)]]  # the first one is not measured
+    assert paces["one"].median == 0.5 / 8
+
+
 def test_openvino_computes_what_we_do():
     pytest.importorskip("openvino")
     from dalle.bench.peers.openvino import IN_FLOAT32, OpenVino
@@ -139,4 +188,5 @@ def test_the_command_writes_and_prints_json(tmp_path, capsys, monkeypatch):
     out = tmp_path / "bench.json"
     assert main(["bench", "--profile", "--grid", "16", "--candidates", "1,2", "--json", "--out", str(out)]) == 0
     assert json.loads(capsys.readouterr().out) == json.loads(out.read_text())
-    assert json.loads(out.read_text())["profile"]["workload"]["candidates"] == 2
+    told = json.loads(out.read_text())["profile"]["workload"]
+    assert (told["candidates"], told["device"], told["dtype"]) == (2, "cpu", "float32")

@@ -33,9 +33,9 @@ class Journey:
         return "\n".join([title, *parts, page])
 
 
-def measure(model: str = "emoji", samples: int = 16, keep: int = 8) -> Journey:
+def measure(model: str = "emoji", samples: int = 16, keep: int = 8, device: str = "cpu") -> Journey:
     """Draw once to warm up, then by the clock."""
-    studio, request = Studio.load(model), Request(PROMPT, samples, keep)
+    studio, request = Studio.load(model, device), Request(PROMPT, samples, keep)
     studio.settle()
     _run(studio, request)
     whole, shares, _ = _run(studio, replace(request, previews=0))

@@ -13,11 +13,12 @@ import torch
 
 FLOATS = 2**26  # 256 MiB, more than any cache holds
 SIDE = 2048  # of the matrices
+FLOATS_OF_GPU, SIDE_OF_GPU = 2**30, 8192  # for more than a millisecond each
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Rates with all threads, in float32."""
+    """Rates of the whole device."""
 
     gemm: float  # floating point operations a second, in a product of large square matrices
     bandwidth: float  # bytes a second, read from memory
@@ -31,9 +32,15 @@ class Limits:
 class Gauge:
     """Measures the limits, again and again; the buffers are made once."""
 
-    def __init__(self, floats: int = FLOATS, side: int = SIDE):
-        self.buffer = torch.ones(floats)
-        self.matrix = torch.ones(side, side)
+    def __init__(self, floats: int = FLOATS, side: int = SIDE, device: str = "cpu", dtype: torch.dtype = torch.float32):
+        self.buffer = torch.ones(floats, device=device)
+        self.matrix = torch.ones(side, side, device=device, dtype=dtype)
+
+    @classmethod
+    def of(cls, device: str, dtype: torch.dtype) -> Self:
+        """With buffers that are large enough for a device."""
+        sizes = (FLOATS, SIDE) if torch.device(device).type == "cpu" else (FLOATS_OF_GPU, SIDE_OF_GPU)
+        return cls(*sizes, device, dtype)
 
     def read(self) -> Limits:
         """The best of a few attempts."""
@@ -48,14 +55,24 @@ def fastest(work: Callable[[], object], attempts: int = 5) -> float:
 
 
 def seconds(work: Callable[[], object]) -> float:
+    """Until it is done, also where a GPU does it."""
+    _wait()
     start = time.perf_counter()
     work()
+    _wait()
     return time.perf_counter() - start
 
 
+def _wait() -> None:
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+
+
 def describe() -> dict[str, str | int]:
-    """Processor, cores, threads, memory and instruction set."""
+    """Processor, cores, threads and instruction set; the GPU, where it was used."""
+    gpu = {"gpu": torch.cuda.get_device_name()} if torch.cuda.is_initialized() else {}
     return {
+        **gpu,
         "system": platform.platform(terse=True),
         "processor": _processor(),
         "cores": os.cpu_count() or 0,

@@ -31,8 +31,13 @@ class Pace:
         return cls(len(rounds), middle, (max(rounds) - min(rounds)) / middle)
 
 
-def race(contenders: Mapping[str, Contender], length: int, rounds: int, stretches: int, steps: int) -> dict[str, Pace]:
-    """How fast each draws a picture of `length` tokens; every round measures `stretches` times `steps` of them."""
+def race(
+    contenders: Mapping[str, Contender], length: int, rounds: int, stretches: int, steps: int, stint: int = 1
+) -> dict[str, Pace]:
+    """How fast each draws a picture of `length` tokens; every round measures `stretches` times `steps` of them.
+
+    The clock is looked at after every `stint` of them: a GPU would have to be waited for.
+    """
     paces: dict[str, list[float]] = defaultdict(list)
     running = dict(contenders)
     for _ in range(rounds):
@@ -40,9 +45,9 @@ def race(contenders: Mapping[str, Contender], length: int, rounds: int, stretche
         means: dict[str, list[float]] = defaultdict(list)
         for known in _starts(length, stretches, steps):
             for name, contender in running.items():
-                measured = _stretch(contender, known, steps)
+                measured = _stretch(contender, known, steps, stint)
                 means[name].append(statistics.median(measured))
-                spent[name] += sum(measured)
+                spent[name] += stint * sum(measured)
         for name, values in means.items():
             paces[name].append(statistics.mean(values))
         running = {name: contender for name, contender in running.items() if spent[name] < ENOUGH}
@@ -55,12 +60,12 @@ def _starts(length: int, stretches: int, steps: int) -> list[int]:
     return [max(0, min(middle - steps // 2, length - steps - 2)) for middle in middles]
 
 
-def _stretch(contender: Contender, known: int, steps: int) -> list[float]:
-    """Seconds for each of the steps that patience allows."""
+def _stretch(contender: Contender, known: int, steps: int, stint: int) -> list[float]:
+    """Seconds for a step, from each of the stints that patience allows."""
     drawing = iter(contender.draw(known))
     next(drawing)  # reads what is known
     first = seconds(lambda: next(drawing))  # pays for what is made only once, so it counts only if it has to
     measured: list[float] = [first] if first > PATIENCE else []
-    while len(measured) < steps and sum(measured) < PATIENCE:
-        measured.append(seconds(lambda: next(drawing)))
+    while len(measured) < steps // stint and stint * sum(measured) < PATIENCE:
+        measured.append(seconds(lambda: [next(drawing) for _ in range(stint)]) / stint)
     return measured

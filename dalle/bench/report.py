@@ -28,7 +28,9 @@ class Report:
         return cls(datetime.now(UTC).isoformat(timespec="seconds"), describe(), versions(*packages), parts)
 
     def table(self) -> str:
-        head = f"{self.date}  {self.machine['processor']}, {self.machine['threads']} threads"
+        machine = self.machine
+        head = f"{self.date}  {machine['processor']}, {machine['threads']} threads"
+        head += f", {machine['gpu']}" if "gpu" in machine else ""
         return "\n\n".join([head, *(part.table() for part in self.parts.values())])
 
     def json(self) -> dict[str, Any]:

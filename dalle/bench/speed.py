@@ -6,11 +6,14 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Self
 
+import torch
+
 from dalle.bench.contender import OURS, Contender, Entry
 from dalle.bench.machine import Gauge, Limits
 from dalle.bench.peers import PEERS
 from dalle.bench.race import Pace, race
-from dalle.bench.workload import FLOAT32, Bound, Storage, Workload
+from dalle.bench.workload import LARGE, Bound, Storage, Workload
+from dalle.errors import SettingError
 
 Say = Callable[[str], object]
 
@@ -27,9 +30,23 @@ class Plan:
     repeats: int = 5
     stretches: int = 4
     steps: int = 8
+    stint: int = 1  # steps between two looks at the clock
 
     def workloads(self, shape: Workload) -> list[Workload]:
         return [replace(shape, grid=grid, candidates=n) for grid, n in product(self.grids, self.candidates)]
+
+
+def usual(device: str) -> tuple[Plan, Workload]:
+    """What is measured unless something else is asked for: on a GPU, a model of a size that is made for one.
+
+    Raises SettingError for other devices.
+    """
+    kind = torch.device(device).type
+    if kind == "cpu":
+        return Plan(), Workload()
+    if kind != "cuda":
+        raise SettingError(f"Speed is not measured on '{device}'. Try 'cpu' or 'cuda'.")
+    return Plan(grids=(32,), candidates=(16, 64), steps=64, stint=16), replace(LARGE, device=device)
 
 
 @dataclass(frozen=True)
@@ -61,7 +78,7 @@ class Heat:
     """One workload, all contenders."""
 
     workload: Workload
-    bound: Bound  # of a step with everything in float32
+    bound: Bound  # of a step with everything in the workload's type
     limit: float  # tokens per second that it implies
     lines: tuple[Line, ...]
     absent: dict[str, str]  # who is not here, and why
@@ -70,7 +87,7 @@ class Heat:
         work, bound = self.workload, self.bound
         title = (
             f"{work.grid}×{work.grid} tokens, {work.candidates} candidates:"
-            f" at most {self.limit:.0f} tokens/s in float32, as"
+            f" at most {self.limit:.0f} tokens/s in {work.dtype}, as"
             f" a step reads for {bound.reading * 1e3:.1f} ms and calculates for {bound.arithmetic * 1e3:.1f} ms"
         )
         rows = [
@@ -106,10 +123,12 @@ class Speed:
 
 def measure(plan: Plan, shape: Workload | None = None, gauge: Gauge | None = None, say: Say = print) -> Speed:
     """Run the plan; `shape` gives the sizes that the plan leaves open. `say` hears what is being measured."""
-    gauge, entries = gauge or Gauge(), (*OURS, *(PEERS if plan.peers else ()))
+    shape = shape or Workload()
+    gauge = gauge or Gauge.of(shape.device, shape.numbers)
+    entries = [entry for entry in (*OURS, *(PEERS if plan.peers else ())) if entry.runs(shape)]
     gauge.read()  # the first one warms up
     readings, raced = [gauge.read()], []
-    for work in plan.workloads(shape or Workload()):
+    for work in plan.workloads(shape):
         say(f"{work.grid}×{work.grid} tokens, {work.candidates} candidates")
         raced.append(_race(entries, work, plan))
         readings.append(gauge.read())
@@ -129,7 +148,7 @@ class _Race:
     absent: dict[str, str]
 
     def heat(self, limits: Limits) -> Heat:
-        bound = Bound.of(self.work, limits, FLOAT32)
+        bound = Bound.of(self.work, limits, self.work.storage)
         lines = [Line.of(name, self.storage[name], pace, self.work, limits) for name, pace in self.paces.items()]
         return Heat(self.work, bound, self.work.candidates / bound.step, tuple(lines), self.absent)
 
@@ -142,5 +161,5 @@ def _race(entries: Sequence[Entry], work: Workload, plan: Plan) -> _Race:
             contenders[entry.name] = entry.build(work)
         except ImportError as error:
             absent[entry.name] = str(error)
-    paces = race(contenders, work.steps, plan.repeats, plan.stretches, plan.steps)
+    paces = race(contenders, work.steps, plan.repeats, plan.stretches, plan.steps, plan.stint)
     return _Race(work, paces, {name: contender.storage for name, contender in contenders.items()}, absent)

@@ -38,11 +38,22 @@ class Workload:
     text_len: int = 64  # T
     text_vocab: int = 1024
     top_k: int = 256
+    device: str = "cpu"
+    dtype: str = "float32"  # of weights, keys and values
 
     @property
     def steps(self) -> int:
         """I, as many as there are image tokens."""
         return self.grid**2
+
+    @property
+    def storage(self) -> Storage:
+        """Of a program that keeps everything as `dtype`."""
+        return Storage(self.numbers.itemsize, self.numbers.itemsize)
+
+    @property
+    def numbers(self) -> torch.dtype:
+        return getattr(torch, self.dtype)
 
     @property
     def options(self) -> SamplingOptions:
@@ -61,12 +72,12 @@ class Workload:
 
     def transformer(self) -> Transformer:
         """A decoder with random weights, the same at every call."""
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(), torch.device(self.device):
             torch.manual_seed(0)
             net = Transformer(self.config())
             for weights in net.parameters():
                 nn.init.normal_(weights, std=0.02)
-        return net.eval()
+        return net.to(self.numbers).eval()
 
     @property
     def weights(self) -> int:
@@ -83,6 +94,9 @@ class Workload:
         """Additions and multiplications of an average step."""
         attended = 2 * self.depth * self.width * (self.text_len + (self.steps + 1) / 2)  # scores, weighted values
         return 2 * self.candidates * (self.weights + attended)
+
+
+LARGE = Workload(grid=32, depth=24, width=2048, heads=16, device="cuda", dtype="bfloat16")  # 1.2 billion weights
 
 
 @dataclass(frozen=True)

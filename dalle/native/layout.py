@@ -157,7 +157,7 @@ def _interleave(x: Tensor, size: int) -> Tensor:
 def _visible(model: Transformer, pattern: str) -> tuple[Tensor, Tensor]:
     """The positions that image tokens 0 … I-2 see, one after the other, and where those of each begin."""
     config = model.config
-    start = config.text_len if config.pattern_start is None else config.pattern_start
-    rows = visible_keys(pattern, start, config.grid)[config.text_len - start :][: config.image_len - 1]
+    rows = visible_keys(pattern, model.pattern_start, config.grid)
+    rows = rows[config.text_len - model.pattern_start :][: config.image_len - 1]
     starts = torch.tensor([0, *(len(row) for row in rows)]).cumsum(0)
     return torch.cat(rows).int(), starts.int()

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dalle.nn.cache import KeyValues
+from dalle.nn.cache import Index, KeyValues
 from dalle.nn.rotary import rotate
 
 
@@ -51,8 +51,8 @@ class Attention(nn.Module):
     def step(
         self,
         x: Tensor,
-        position: int,
-        keys: Tensor | None,
+        position: Index,
+        keys: Tensor | slice | None,
         cache: KeyValues,
         mask: Tensor | None = None,
         rotation: Tensor | None = None,
@@ -63,7 +63,7 @@ class Attention(nn.Module):
         """
         q, k, v = self.project(x, rotation)
         cache.write(position, k, v)
-        seen = slice(position + 1) if keys is None else keys
+        seen = slice(position + 1) if keys is None else keys  # a position on the device comes with its keys
         y = self.look(q, cache.keys[:, :, seen], cache.values[:, :, seen], attn_mask=mask)
         return self.merge(y)
 

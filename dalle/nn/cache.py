@@ -14,6 +14,8 @@ from torch import Tensor
 LANES = 8
 LANES_OF_GPU = 16
 
+Index = int | Tensor  # of an image token; (1,) on the device, for caches that take their positions from there
+
 
 @dataclass
 class KeyValues:
@@ -22,7 +24,7 @@ class KeyValues:
     keys: Tensor  # (B, H, S, K); filled up to the state's position
     values: Tensor  # (B, H, S, K)
 
-    def write(self, start: int, keys: Tensor, values: Tensor) -> None:
+    def write(self, start: Index, keys: Tensor, values: Tensor) -> None:
         """Fill positions start … start+n-1 from (B, H, n, K)."""
         stop = start + keys.shape[2]
         self.keys[:, :, start:stop] = keys
@@ -38,7 +40,7 @@ class Gates:
 
     gates: Tensor  # (B, S, 2D); filled up to the state's position
 
-    def write(self, start: int, gates: Tensor) -> None:
+    def write(self, start: Index, gates: Tensor) -> None:
         """Fill positions start … start+n-1 from (B, n, 2D)."""
         self.gates[:, start : start + gates.shape[1]] = gates
 
@@ -54,13 +56,13 @@ class ShiftRing:
     left: Tensor  # (B, w, ceil(D/4)), read one token later
     tried: tuple[Tensor, Tensor] | None = None  # both, of the (B, k, ceil(D/4)) latest guesses
 
-    def write(self, index: int, above: Tensor, left: Tensor) -> None:
+    def write(self, index: Index, above: Tensor, left: Tensor) -> None:
         """Store the channels of image token `index`, each (B, c)."""
         slot = index % self.above.shape[1]
         self.above[:, slot] = above
         self.left[:, slot] = left
 
-    def read(self, index: int) -> tuple[Tensor, Tensor]:
+    def read(self, index: Index) -> tuple[Tensor, Tensor]:
         """What token `index` gets from the pixel above and from the one to its left; zeros outside the grid."""
         width = self.above.shape[1]
         above = self.above[:, index % width] if index >= width else torch.zeros_like(self.above[:, 0])

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dalle.nn.cache import Gates
+from dalle.nn.cache import Gates, Index
 
 
 class SpatialGate(nn.Module):
@@ -37,7 +37,7 @@ class SpatialGate(nn.Module):
         mixed = self.mix[:size, :size].tril() @ gates + self.bias[:size, None]
         return self.out(mixed * values)
 
-    def step(self, x: Tensor, position: int, cache: Gates) -> Tensor:
+    def step(self, x: Tensor, position: Index, cache: Gates) -> Tensor:
         """One more position: (B, 1, D) -> (B, 1, D)."""
         values, gates = self.project(x)
         cache.write(position, gates)

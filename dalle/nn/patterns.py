@@ -49,10 +49,15 @@ def visible(pattern: str, text_len: int, grid: tuple[int, int]) -> Tensor:
 
 
 @lru_cache(maxsize=64)
-def visible_keys(pattern: str, text_len: int, grid: tuple[int, int]) -> tuple[Tensor, ...]:
-    """For each image position, the stream indices that it may look at, itself last: what a cached step gathers."""
+def visible_keys(
+    pattern: str, text_len: int, grid: tuple[int, int], device: torch.device | None = None
+) -> tuple[Tensor, ...]:
+    """For each image position, the stream indices that it may look at, itself last: what a cached step gathers.
+
+    They lie on the device, as sending them there with every step would have it wait.
+    """
     mask = visible(pattern, text_len, grid)
-    return tuple(row.nonzero().flatten() for row in mask[text_len:])
+    return tuple(row.nonzero().flatten().to(device or row.device) for row in mask[text_len:])
 
 
 def visible_blocks(layout: Tensor, size: int) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dalle.nn.cache import ShiftRing
+from dalle.nn.cache import Index, ShiftRing
 
 
 def shift_all(x: Tensor, text_len: int, width: int, ring: ShiftRing | None) -> Tensor:
@@ -30,7 +30,7 @@ def shift_all(x: Tensor, text_len: int, width: int, ring: ShiftRing | None) -> T
     return torch.cat([text, torch.cat([above, left, rest], dim=2)], dim=1)
 
 
-def shift_step(x: Tensor, index: int, ring: ShiftRing | None) -> Tensor:
+def shift_step(x: Tensor, index: Index, ring: ShiftRing | None) -> Tensor:
     """Token shift of image token `index` alone: (B, 1, D) -> (B, 1, D)."""
     if ring is None:
         return x

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from dalle.contracts import ImageTokenizer
 from dalle.nn.attention import Attention
-from dalle.nn.cache import LANES, LANES_OF_GPU, DecoderState, ShiftRing
+from dalle.nn.cache import LANES, LANES_OF_GPU, DecoderState, Index, ShiftRing
 from dalle.nn.gate import SpatialGate
 from dalle.nn.patterns import BLOCK, visible, visible_blocks, visible_keys
 from dalle.nn.shift import shift_ahead, shift_all, shift_step
@@ -269,24 +269,37 @@ class Transformer(nn.Module):
     @torch.inference_mode()
     def step(self, tokens: Tensor, state: DecoderState) -> Tensor:
         """(B,) image tokens -> (B, V) logits of the next one; changes only `state`."""
-        index, position = state.position, self.config.text_len + state.position
+
+        def sight(depth: int) -> tuple[Tensor | None, Tensor | None]:
+            keys = self._keys(depth, state.position)
+            return keys, self._row(depth, self.config.text_len + state.position, keys, state)
+
+        logits = self.advance(tokens, state.position, state, sight)
+        state.position += 1
+        return logits
+
+    def advance(self, tokens: Tensor, index: Index, state: DecoderState, sight: "Sight") -> Tensor:
+        """(B,) image tokens at `index` -> (B, V) logits of the next one; changes only the caches of `state`.
+
+        `sight` tells for each layer the n positions to look at (None: all so far) and their mask, as `Attention.step`
+        takes them. Nothing here asks for the value of an index that is a tensor.
+        """
+        position = self.config.text_len + index
         x = (self.image_embedding(tokens) + self.position[position])[:, None]  # (B, 1, D)
-        rotation = None if self.rotation is None else self.rotation[:, position, None]
+        rotation = None if self.rotation is None else self.rotation[:, position].reshape(2, 1, -1)
 
         def attend(depth: int, layer: Layer, x: Tensor) -> Tensor:
             cache, ring, _ = _caches(state, depth)
             x = shift_step(layer.attention_norm(x), index, ring)
             if isinstance(layer.attention, SpatialGate):
                 return layer.attention.step(x, position, cache)
-            keys = self._keys(depth, index)
-            return layer.attention.step(x, position, keys, cache, self._row(depth, position, keys, state), rotation)
+            keys, mask = sight(depth)
+            return layer.attention.step(x, position, keys, cache, mask, rotation)
 
         def feed(depth: int, layer: Layer, x: Tensor) -> Tensor:
             return layer.mlp(shift_step(layer.mlp_norm(x), index, _caches(state, depth)[2]))
 
-        x = self._through(x, attend, feed)
-        state.position += 1
-        return self.image_head(x[:, 0])
+        return self.image_head(self._through(x, attend, feed)[:, 0])
 
     @property
     def looks_ahead(self) -> bool:
@@ -326,24 +339,26 @@ class Transformer(nn.Module):
         rings = [ShiftRing(like.new_zeros(part), like.new_zeros(part)) for _ in range(count)]
         return DecoderState(position, layers, rings)
 
-    def _pattern(self, depth: int) -> str:
+    def pattern(self, depth: int) -> str:
+        """How a layer attends: one of the config's patterns."""
         return self.config.patterns[depth % len(self.config.patterns)]
 
     @property
-    def _pattern_start(self) -> int:
+    def pattern_start(self) -> int:
+        """The stream position of cell (0, 0) of the patterns."""
         return self.config.text_len if self.config.pattern_start is None else self.config.pattern_start
 
     def _mask(self, depth: int, size: int, like: Tensor, hidden: Tensor | None) -> Tensor | None:
         """What S = `size` positions may look at: (S, S), with dimensions for B and H before where needed; None: all
         before.
         """
-        pattern = self._pattern(depth)
+        pattern = self.pattern(depth)
         if pattern == "full" and hidden is None:
             return None
         if pattern == "blocks":
             mask = visible_blocks(self.blocks, size)
         else:
-            mask = visible(pattern, self._pattern_start, self.config.grid)[:size, :size].to(like.device)
+            mask = visible(pattern, self.pattern_start, self.config.grid)[:size, :size].to(like.device)
         if hidden is None:
             return mask
         keys = hidden[:, None, None, :size]
@@ -353,15 +368,15 @@ class Transformer(nn.Module):
 
     def _keys(self, depth: int, index: int) -> Tensor | None:
         """The positions that image token `index` looks at; None: all so far, as far as `_row` lets it."""
-        pattern = self._pattern(depth)
+        pattern = self.pattern(depth)
         if pattern in ("full", "blocks"):
             return None
-        cell = index + self.config.text_len - self._pattern_start
-        return visible_keys(pattern, self._pattern_start, self.config.grid)[cell].to(self.position.device)
+        cell = index + self.config.text_len - self.pattern_start
+        return visible_keys(pattern, self.pattern_start, self.config.grid, self.position.device)[cell]
 
     def _row(self, depth: int, position: int, keys: Tensor | None, state: DecoderState) -> Tensor | None:
         """The mask of one image position over its n keys: (B or 1, H or 1, 1, n); None: all of them."""
-        pattern = self._pattern(depth)
+        pattern = self.pattern(depth)
         seen = slice(position + 1) if keys is None else keys
         mask = None
         if pattern == "blocks":
@@ -388,6 +403,7 @@ class Transformer(nn.Module):
 
 
 Branch = Callable[[int, Layer, Tensor], Tensor]  # depth, layer, (B, S, D) -> (B, S, D)
+Sight = Callable[[int], tuple[Tensor | slice | None, Tensor | None]]  # depth -> keys, mask
 
 
 def _hide(pattern: str, mask: Tensor, keys: Tensor, like: Tensor) -> Tensor:
