@@ -1,6 +1,7 @@
 """The examination: captions are held out and say what is asked, figures against slow ones, the whole command."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from itertools import islice
@@ -158,7 +159,10 @@ def test_the_command_prints_a_table_and_writes_figures_sheets_and_a_curve(judged
     assert [point["k"] for point in told["curve"]] == [1, 2] and told["panels"]["captions"] == 1
     assert {row["topic"] for row in told["rows"]} == set(BY_NAME) and all(name in table for name in BY_NAME)
     assert len(list(tmp_path.glob("*.top1.webp"))) == len(list(tmp_path.glob("*.top8.webp"))) == len(TOPICS) + 1
-    assert (tmp_path / "judged.png").is_file()
+    page = (tmp_path / "README.md").read_text(encoding="utf-8")
+    linked = re.findall(r"\]\(([^)]+)\)", page)
+    assert table.strip() in page and len(linked) == 2 * (len(TOPICS) + 1) + 1
+    assert all((tmp_path / name).is_file() for name in linked)
 
 
 def test_a_sweep_asks_the_same_with_one_setting_after_the_other(judged: Path, capsys):

@@ -135,9 +135,28 @@ def _settings(settings: Mapping[str, Any]) -> str:
 
 
 def save(report: Report, folder: Path) -> None:
-    """`judged.json` and `judged.png`, the curve."""
+    """`judged.json`, the curve `judged.png`, and a `README.md` that shows both and the contact sheets of the folder."""
     config.save(report, folder / "judged.json")
     curve_picture(report).save(folder / "judged.png")
+    (folder / "README.md").write_text(_page(report, folder), encoding="utf-8")
+
+
+def _page(report: Report, folder: Path) -> str:
+    """Markdown: the tables, the curve, and links to the sheets."""
+    names = sorted(path.name.removesuffix(".top1.webp") for path in folder.glob("*.top1.webp"))
+    links = "\n".join(
+        f"- {name.replace('-', ' ')}: [the first]({name}.top1.webp), [the first eight]({name}.top8.webp)"
+        for name in names
+    )
+    parts = [
+        f"# What {report.model} draws",
+        report.table(),
+        "*Ceiling* is what the judge reads off the world's own picture of the caption: what is low, it reads badly.",
+        f"![The best of 1 to {report.samples}](judged.png)",
+        "The first held-out captions of each kind in their order, none picked by hand:",
+        links,
+    ]
+    return "\n\n".join(parts) + "\n"
 
 
 _SIZE, _LEFT, _TOP, _BOTTOM, _RIGHT = (840, 420), 56, 48, 48, 240  # pixels
