@@ -54,7 +54,15 @@ def wait_until(page: Page, met: Callable[[], bool]) -> None:
 
 
 def open_panel(page: Page, panel: str) -> None:
-    """No sooner than what a closed panel was told has arrived, some frames after that of the open parts."""
+    """What a closed panel was told by the program arrives some frames after that of the open parts, and is shown some
+    frames after the panel opened; whoever is faster than that loses what they typed.
+    """
+    _settle(page)
+    page.locator(f"#{panel} > button").click()
+    _settle(page)
+
+
+def _settle(page: Page) -> None:
     page.evaluate(
         """async () => {
           for (let frame = 0; frame < 5; frame++) {
@@ -63,7 +71,6 @@ def open_panel(page: Page, panel: str) -> None:
           }
         }"""
     )
-    page.locator(f"#{panel} > button").click()
 
 
 def copied_link(page: Page) -> str:
