@@ -30,12 +30,9 @@ SIZES: dict[str, dict[str, Any]] = {  # width × depth
     "128 × 4": {"width": 128, "depth": 4, "heads": 2},
     "192 × 6": {"width": 192, "depth": 6, "heads": 3},
 }
-MIDDLE = SIZES["128 × 4"]
-OTHERS: dict[str, dict[str, Any]] = {  # about as many weights in the layers
+OTHERS: dict[str, dict[str, Any]] = {  # about as many weights in the layers as the middle one
     "192 × 2": {"width": 192, "depth": 2, "heads": 3},
     "96 × 8": {"width": 96, "depth": 8, "heads": 3},
-    "128 × 4, the paper's patterns": {**MIDDLE, "patterns": ("row", "column", "row", "window11")},
-    "128 × 4, no token shift": {**MIDDLE, "shift": False},
 }
 STEPS = 400
 _SCALE, _WIDTH, _HEIGHT, _MARGIN = 2, 640, 400, 56
@@ -85,7 +82,7 @@ def plot(sizes: dict[str, Any]) -> Image.Image:
         ends = [place(math.exp(x), loss) for x in (left, right)]
         draw.line(ends, _PALE, _SCALE)
         draw.text((ends[0][0] - 6 * _SCALE, ends[0][1]), f"{loss:g}", _INK, font, anchor="rm")
-    for tokens in (2.0**k * 1e5 for k in range(12)):
+    for tokens in (digit * 10.0**k for k in range(5, 9) for digit in (1, 2, 5)):
         if left <= math.log(tokens) <= right:
             x, y = place(tokens, math.exp(low))
             draw.text((x, y + 8 * _SCALE), f"{tokens / 1e6:g} M", _INK, font, anchor="mt")
@@ -100,7 +97,7 @@ def plot(sizes: dict[str, Any]) -> Image.Image:
 
 
 def _round_values(low: float, high: float) -> list[float]:
-    return [k / 4 for k in range(1, 60) if low <= k / 4 <= high]
+    return [k / 2 for k in range(1, 30) if low <= k / 2 <= high]
 
 
 if __name__ == "__main__":
