@@ -93,26 +93,17 @@ class Batches:
         chosen = [orders[epoch][place] for epoch, place in zip(epochs.tolist(), places, strict=True)]
         rng = np.random.default_rng((recipe.seed, step, recipe.batch))
         rows = [self._caption(index, rng) for index in chosen]
-        targets = self._targets(chosen)
-        return torch.stack(rows), draw(targets, rng), targets
-
-    def _targets(self, chosen: list[int]) -> SoftTargets:
         codes = torch.from_numpy(self.codes[chosen].astype(np.int64)).flatten(1, 2)  # (B, I, K)
-        odds = torch.from_numpy(self.odds[chosen].astype(np.float32)).flatten(1, 2)
-        return SoftTargets(codes, (self.recipe.sharpness * odds).softmax(-1))
+        odds = recipe.sharpness * torch.from_numpy(self.odds[chosen].astype(np.float32)).flatten(1, 2)
+        dice = torch.from_numpy(rng.random(codes.shape[:2], np.float32))
+        image = sampling.choose(odds.flatten(0, 1), codes.flatten(0, 1), dice.flatten()).view_as(dice)
+        return torch.stack(rows), image, SoftTargets(codes, odds.softmax(-1))
 
     def _caption(self, index: int, rng: np.random.Generator) -> Tensor:
         if rng.random() < self.recipe.drop_caption:
             return self.text.null
         captions = self.corpus.captions[index]
         return self.noisy.encode(captions[rng.integers(len(captions))])
-
-
-def draw(targets: SoftTargets, rng: np.random.Generator) -> Tensor:
-    """(B, I) image tokens, each by the odds of its codes."""
-    below = targets.weights.cumsum(-1)[..., :-1]  # (B, I, K - 1)
-    dice = torch.from_numpy(rng.random(below.shape[:2], np.float32))
-    return targets.codes.gather(-1, (below < dice[..., None]).sum(-1, keepdim=True))[..., 0]
 
 
 def train_transformer(
@@ -177,13 +168,14 @@ def heldout_loss(net: Transformer, text: BpeTokenizer, heldout: Corpus, recipe: 
     device, batch = next(net.parameters()).device, min(recipe.batch, len(heldout))
     batches = Batches(heldout, text, replace(recipe, batch=batch, drop_caption=0, bpe_dropout=0))
     sums: Counter[str] = Counter()
-    for step in range(len(heldout) // batch):
+    steps = len(heldout) // batch
+    for step in range(steps):
         captions, tokens, targets = _to(device, batches[step])
         with autocast(device, recipe.precision):
             loss = net(captions, tokens, return_loss=True, targets=targets)
         sums.update({name: value.item() for name, value in loss._asdict().items()})
         sums["entropy"] += torch.special.entr(targets.weights).sum(-1).mean().item()
-    return {name: round(value / (len(heldout) // batch), 4) for name, value in sums.items()}
+    return {name: round(value / steps, 4) for name, value in sums.items()}
 
 
 def _to(device: torch.device, batch: tuple[Tensor, Tensor, SoftTargets]) -> tuple[Tensor, Tensor, SoftTargets]:

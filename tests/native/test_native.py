@@ -5,11 +5,14 @@ import os
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+import decoders
 import numpy as np
 import pytest
 import torch
+from decoders import sentences
 from torch import Tensor
 
 from dalle import models, native, sampling
@@ -18,37 +21,16 @@ from dalle.engine import Studio
 from dalle.native import accelerator, library
 from dalle.native.decoder import NativeDecoder, supports
 from dalle.nn.prepacked import Prepacked
-from dalle.nn.rotary import turns
 from dalle.nn.transformer import Transformer, TransformerConfig
 
 PLAIN = TransformerConfig(20, text_len=7, image_vocab=43, grid=(5, 5), width=18, depth=2, heads=2, head_dim=10)
 CHOICES = {
     "plain": {},
     "wide heads": {"head_dim": 33, "hidden": 77},
+    **decoders.CHOICES,
     "geglu": {"mlp": "geglu", "hidden": 31},
-    "gelu_tanh": {"mlp": "gelu_tanh"},
-    "quick_gelu": {"mlp": "quick_gelu"},
-    "sandwich": {"sandwich": True},
-    "head_norm": {"head_norm": True},
-    "shift": {"shift": True},
-    "pattern_start": {"pattern_start": 6, "patterns": ("lap", "torus11", "column"), "depth": 3},
-    "rotary": {"rotary": 6, "patterns": ("full", "column")},
-    "reversible": {"reversible": True, "shift": True, "patterns": ("row", "full")},
-    "divide": {"divide_by_max": True},
-    "hidden": {"hidden_token": 3, "patterns": ("full", "row", "quadrant5"), "depth": 3},
-    "all": {
-        "mlp": "geglu",
-        "sandwich": True,
-        "head_norm": True,
-        "rotary": 4,
-        "reversible": True,
-        "shift": True,
-        "divide_by_max": True,
-        "hidden_token": 3,
-        "patterns": ("full", "row", "column", "window5"),
-        "depth": 4,
-    },
 }
+transformer = partial(decoders.transformer, PLAIN)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -60,24 +42,6 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("DALLE_NATIVE", "1")
         library.load()
         yield
-
-
-def transformer(**choices) -> Transformer:
-    torch.manual_seed(0)
-    net = Transformer(replace(PLAIN, **choices)).eval().requires_grad_(False)
-    for parameter in net.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    if net.rotation is not None:
-        net.rotation.copy_(turns(torch.randn(net.rotation.shape[1:])))
-    return net
-
-
-def sentences() -> Tensor:
-    """(2, T), with some of what a net may hide."""
-    text = torch.randint(4, 20, (2, 7), generator=torch.Generator().manual_seed(1))
-    text[0, 4:] = 3
-    text[1, 2] = 3
-    return text
 
 
 @pytest.mark.parametrize("choices", CHOICES.values(), ids=CHOICES.keys())

@@ -2,7 +2,9 @@
 
 import logging
 import threading
+from functools import partial
 
+import decoders
 import pytest
 import torch
 
@@ -10,17 +12,10 @@ from dalle import native
 from dalle.native import accelerator
 from dalle.nn import graphed
 from dalle.nn.graphed import Graphed
-from dalle.nn.transformer import Transformer, TransformerConfig
+from dalle.nn.transformer import TransformerConfig
 
 CONFIG = TransformerConfig(20, text_len=7, image_vocab=43, grid=(5, 5), width=16, depth=2, heads=2, shift=True)
-
-
-def transformer(**choices) -> Transformer:
-    torch.manual_seed(0)
-    net = Transformer(TransformerConfig(**{**CONFIG.__dict__, **choices})).eval().requires_grad_(False)
-    for parameter in net.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    return net
+transformer = partial(decoders.transformer, CONFIG)
 
 
 @pytest.fixture(autouse=True)

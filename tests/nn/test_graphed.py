@@ -3,11 +3,14 @@
 import gc
 import logging
 from dataclasses import replace
+from functools import partial
 from unittest.mock import MagicMock
 
+import decoders
 import pytest
 import torch
-from torch import Tensor, nn
+from decoders import sentences
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dalle import sampling
@@ -15,60 +18,20 @@ from dalle.contracts import SamplingOptions
 from dalle.nn import graphed
 from dalle.nn.graphed import Graphed, supports
 from dalle.nn.patterns import PATTERNS
-from dalle.nn.rotary import turns
 from dalle.nn.transformer import Transformer, TransformerConfig
 
 PLAIN = TransformerConfig(20, text_len=7, image_vocab=12, grid=(5, 5), width=18, depth=2, heads=2, head_dim=8)
 CHOICES = {
     **{pattern: {"patterns": (pattern,)} for pattern in PATTERNS},
-    "geglu": {"mlp": "geglu"},
-    "gelu_tanh": {"mlp": "gelu_tanh"},
-    "quick_gelu": {"mlp": "quick_gelu"},
-    "sandwich": {"sandwich": True},
-    "head_norm": {"head_norm": True},
-    "shift": {"shift": True},
-    "pattern_start": {"pattern_start": 6, "patterns": ("lap", "torus11", "column"), "depth": 3},
-    "rotary": {"rotary": 6, "patterns": ("full", "column")},
-    "reversible": {"reversible": True, "shift": True, "patterns": ("row", "full")},
-    "divide": {"divide_by_max": True},
-    "hidden": {"hidden_token": 3, "patterns": ("full", "row", "quadrant5"), "depth": 3},
-    "all": {
-        "mlp": "geglu",
-        "sandwich": True,
-        "head_norm": True,
-        "rotary": 4,
-        "reversible": True,
-        "shift": True,
-        "divide_by_max": True,
-        "hidden_token": 3,
-        "patterns": ("full", "row", "column", "window5"),
-        "depth": 4,
-    },
+    **decoders.CHOICES,
 }
+transformer = partial(decoders.transformer, PLAIN)
 FREE = torch.full((25,), -1)
 
 
 @pytest.fixture(autouse=True)
 def small_extents(monkeypatch):
     monkeypatch.setattr(graphed, "EXTENT", 6)
-
-
-def transformer(device: str = "cpu", **choices) -> Transformer:
-    torch.manual_seed(0)
-    net = Transformer(replace(PLAIN, **choices)).eval().requires_grad_(False)
-    for parameter in net.parameters():
-        nn.init.normal_(parameter, std=0.3)
-    if net.rotation is not None:
-        net.rotation.copy_(turns(torch.randn(net.rotation.shape[1:])))
-    return net.to(device)
-
-
-def sentences() -> Tensor:
-    """(2, T), with some of what a net may hide."""
-    text = torch.randint(4, 20, (2, 7), generator=torch.Generator().manual_seed(1))
-    text[0, 4:] = 3
-    text[1, 2] = 3
-    return text
 
 
 @pytest.mark.parametrize("choices", CHOICES.values(), ids=CHOICES.keys())
