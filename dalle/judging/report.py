@@ -8,6 +8,7 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 from dalle import config
+from dalle.judging import sheets
 from dalle.worlds.fonts import text_font
 
 
@@ -143,18 +144,13 @@ def save(report: Report, folder: Path) -> None:
 
 def _page(report: Report, folder: Path) -> str:
     """Markdown: the tables, the curve, and links to the sheets."""
-    names = sorted(path.name.removesuffix(".top1.webp") for path in folder.glob("*.top1.webp"))
-    links = "\n".join(
-        f"- {name.replace('-', ' ')}: [the first]({name}.top1.webp), [the first eight]({name}.top8.webp)"
-        for name in names
-    )
     parts = [
         f"# What {report.model} draws",
         report.table(),
         "*Ceiling* is what the judge reads off the world's own picture of the caption: what is low, it reads badly.",
         f"![The best of 1 to {report.samples}](judged.png)",
         "The first held-out captions of each kind in their order, none picked by hand:",
-        links,
+        sheets.index(folder),
     ]
     return "\n\n".join(parts) + "\n"
 
