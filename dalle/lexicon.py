@@ -15,7 +15,7 @@ from dalle import config
 from dalle.worlds.words import plural
 
 FILE = "words.json"
-_SELDOM = 3  # a word of fewer captions is not learned
+_SELDOM = 12  # a word of fewer captions is not learned: names of things that were only shown to be copied
 _QUOTED = re.compile(r"(?<!\w)['\"‘’“”][^'\"‘’“”]+['\"‘’“”](?!\w)")  # written in the picture, letter by letter
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*(?!\w)")
 _LITTLE = """a about across after all also among an and any are around as at be been before behind being below beside

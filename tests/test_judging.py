@@ -56,6 +56,7 @@ def test_words_are_short_and_new_and_in_the_caption():
     for question in first("signs, an unseen word"):
         word = "".join(question.wanted[f"letter{i}"] for i in range(1, 9)).strip()
         assert len(word) <= 6 and word not in (*FAMOUS, *COMMON) and word in question.caption
+        assert is_held_out(("spelling", word))
 
 
 def test_named_objects_are_named_and_nothing_more_is_said():

@@ -12,7 +12,7 @@ from dalle.worlds import World, WorldConfig
 from dalle.worlds.birds import Fact, word_caption
 from dalle.worlds.families import FAMILIES
 from dalle.worlds.scene import Facts
-from dalle.worlds.signs import COMMON, FAMOUS
+from dalle.worlds.signs import FAMOUS
 from dalle.worlds.split import is_held_out
 
 _LONGEST = 6  # letters of a word
@@ -88,7 +88,11 @@ def _unseen_pair(facts: Facts) -> bool:
 
 
 def _unseen_word(facts: Facts) -> bool:
-    return len(facts["word"]) <= _LONGEST and facts["word"] not in (*FAMOUS, *COMMON)
+    return len(facts["word"]) <= _LONGEST and is_held_out(("spelling", facts["word"]))
+
+
+def _known_word(facts: Facts) -> bool:
+    return facts["word"] in FAMOUS
 
 
 def _plumage(facts: Facts) -> Facts:
@@ -128,8 +132,8 @@ TOPICS: tuple[Topic, ...] = (
         "made_of",
         (Aspect("object and material", ("noun", "material"), 0.60), Aspect("material", ("material",))),
     ),
-    Topic("signs, an unseen word", "word", _SPELLING, _unseen_word, vocabulary="full"),
-    Topic("signs, a known word", "word", tuple(replace(aspect, aim=None) for aspect in _SPELLING)),
+    Topic("signs, an unseen word", "word", _SPELLING, _unseen_word),
+    Topic("signs, a known word", "word", tuple(replace(aspect, aim=None) for aspect in _SPELLING), _known_word),
     Topic("period looks", "period", (Aspect("look", ("period",), 0.85), Aspect("look and object", ("period", "noun")))),
     Topic(
         "styles and media", "style", (Aspect("style", ("style",), 0.85), Aspect("style and object", ("style", "noun")))

@@ -1,8 +1,9 @@
 """Stage three: a small CLIP of our own, the judge of the pictures (paper, section 2.6).
 
-An open_clip model, trained with its in-batch softmax (Radford et al. 2021, section 2.3). Most captions have
-a false twin, the same nouns with colors, counts or relations exchanged; the twins of the whole batch are
-further wrong answers for every picture, so that a bag of words is not enough (Yuksekgonul et al. 2023).
+An open_clip model, trained with its in-batch softmax (Radford et al. 2021, section 2.3). Most captions have false
+twins: the same nouns with colors, counts or relations exchanged, or one noun taken for another. The twins of the whole
+batch are further wrong answers for every picture, so that neither a bag of words (Yuksekgonul et al. 2023) nor the
+color alone is enough.
 """
 
 import contextlib
@@ -41,6 +42,7 @@ class ClipRecipe:
     text_width: int = 192
     text_layers: int = 2
     embed_dim: int = 192
+    decoded: int = 2  # each such picture is seen as the VAE paints it
     context: int = 32  # text tokens read; a longer caption is cut
     steps: int = 1100
     batch: int = 128
@@ -54,12 +56,18 @@ class ClipRecipe:
     precision: str = "bf16"
     seed: int = 0
 
+    @property
+    def stored(self) -> int:
+        """Pixels along a side that the corpus is kept at: of which, zoomed in furthest, `image_size` are left."""
+        return round(self.image_size / (1 - 2 * self.shift))
+
 
 class Batches:
     """Batch `step`: pictures, their captions and the false captions; the same step always gives the same."""
 
-    def __init__(self, corpus: Corpus, tokenizer: BpeTokenizer, recipe: ClipRecipe):
-        self.pictures, self.recipe = corpus.pictures, recipe
+    def __init__(self, corpus: Corpus, pictures: np.ndarray, tokenizer: BpeTokenizer, recipe: ClipRecipe):
+        """`pictures` (N, S, S, 3) uint8 are those of the corpus, perhaps smaller."""
+        self.pictures, self.recipe = pictures, recipe
         self.captions = [_encode(texts, tokenizer, recipe.context) for texts in corpus.captions]
         self.negatives = [_encode(texts, tokenizer, recipe.context) for texts in corpus.negatives]
 
@@ -68,8 +76,8 @@ class Batches:
         rng = np.random.default_rng((self.recipe.seed, step))
         count = min(self.recipe.batch, len(self.pictures))
         chosen = np.sort(rng.choice(len(self.pictures), count, replace=False))
-        rows = [self.captions[i] for i in chosen] + [self.negatives[i] for i in chosen]
-        texts = torch.stack([row[rng.integers(len(row))] for row in rows if len(row)])
+        true = torch.stack([row[rng.integers(len(row))] for row in (self.captions[i] for i in chosen)])
+        texts = torch.cat([true, *(self.negatives[i] for i in chosen)])
         return augment(to_images(self.pictures[chosen]), self.recipe, rng), texts
 
 
@@ -159,6 +167,7 @@ def train_clip(
     recipe: ClipRecipe,
     tokenizer: BpeTokenizer,
     corpus: Corpus,
+    pictures: np.ndarray,
     heldout: Corpus,
     out: Path,
     minutes: float | None,
@@ -168,7 +177,7 @@ def train_clip(
     device = pick_device("auto")
     net = build(model_config(recipe, tokenizer)).to(device)
     average = Average(net, recipe.decay)
-    batches, prepare = Batches(corpus, tokenizer, recipe), Preprocess(net)
+    batches, prepare = Batches(corpus, pictures, tokenizer, recipe), Preprocess(net)
     words = Words(torch.cat(batches.captions), recipe.embed_dim, tokenizer.bpe_size).to(device)
     learned = nn.ModuleList([net, words])
     optimizer = torch.optim.AdamW(_groups(learned, recipe.weight_decay), recipe.lr, (0.9, 0.98))
@@ -179,10 +188,10 @@ def train_clip(
         set_lr(optimizer, cosine(run.share, recipe.warmup))
         images, texts = (part.to(device) for part in batches[step])
         with autocast(device, recipe.precision), _attention(device):
-            pictures, sentences = net.encode_image(prepare(images)), net.encode_text(texts)
-        pictures, sentences = pictures.float(), sentences.float()
-        named = words(pictures, texts[: len(images)])
-        loss = contrastive_loss(F.normalize(pictures), F.normalize(sentences), net.logit_scale.exp())
+            seen, read = net.encode_image(prepare(images)), net.encode_text(texts)
+        seen, read = seen.float(), read.float()
+        named = words(seen, texts[: len(images)])
+        loss = contrastive_loss(F.normalize(seen), F.normalize(read), net.logit_scale.exp())
         optimizer.zero_grad(set_to_none=True)
         (loss + recipe.words * named).backward()
         nn.utils.clip_grad_norm_(learned.parameters(), 1.0)
@@ -226,20 +235,20 @@ def measure(ranker: ClipRanker, corpus: Corpus, rivals: int = RIVALS) -> dict[st
     """How well sentences and pictures find each other, all in all and by family.
 
     Recall@1: the share of pictures whose own caption scores highest among `rivals` captions, itself included.
-    Swapped: the share of pictures whose caption scores higher than its false twin.
+    Told: the share of false captions that score lower than the true one.
     """
     images = torch.cat(list(_embedded(ranker, corpus)))  # (N, E)
     texts = ranker.embed_texts([captions[0] for captions in corpus.captions])  # (N, E)
     parts = zip(images.split(rivals), texts.split(rivals), strict=True)
     found = torch.cat([(i @ t.T).argmax(1) == torch.arange(len(i), device=i.device) for i, t in parts])
-    twins = [index for index, negatives in enumerate(corpus.negatives) if negatives]
-    false = ranker.embed_texts([corpus.negatives[index][0] for index in twins])  # (F, E)
+    twins = [index for index, negatives in enumerate(corpus.negatives) for _ in negatives]
+    false = ranker.embed_texts([caption for negatives in corpus.negatives for caption in negatives])  # (F, E)
     told = ((texts[twins] - false) * images[twins]).sum(1) > 0
     return {
         "pictures": len(corpus),
         "rivals": rivals,
         "recall@1": _by_family(found, corpus.families),
-        "swapped": _by_family(told, [corpus.families[index] for index in twins]),
+        "told": _by_family(told, [corpus.families[index] for index in twins]),
     }
 
 

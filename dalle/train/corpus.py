@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from dalle.errors import DataError
-from dalle.worlds import Example, negative_caption, reword
+from dalle.worlds import Example, negative_captions, reword
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -121,9 +121,7 @@ def _draw(job: tuple[int, int]) -> tuple[np.ndarray, list[dict[str, Any]]]:
 def _record(example: Example, index: int) -> dict[str, Any]:
     rng = np.random.default_rng(index)
     captions = dict.fromkeys([example.caption, *(reword(example, rng) for _ in range(WORDINGS - 1))])
-    false = negative_caption(example, rng)
-    negatives = [] if false is None else [false]
-    return {"captions": list(captions), "negatives": negatives, "family": example.family}
+    return {"captions": list(captions), "negatives": negative_captions(example, rng), "family": example.family}
 
 
 def to_images(pictures: np.ndarray) -> "Tensor":

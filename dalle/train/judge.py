@@ -1,8 +1,7 @@
 """The judge's own training: to read off a picture the facts that it was drawn from.
 
 It sees the pictures of the training split and, as an instrument may, others with held-out combinations; a part of them
-as the discrete VAE paints them, since all that a model draws comes through its decoder; and made-up words, so that it
-learns to spell and not the few words of a small world.
+as the discrete VAE paints them.
 """
 
 import json
@@ -15,16 +14,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from dalle import checkpoint, config
 from dalle.judge import NAME, QUESTIONS, Answers, Judge
 from dalle.models import pick_device
 from dalle.nn.classifier import Classifier, ClassifierConfig
-from dalle.nn.dvae import DVAE
-from dalle.ranking import resize
-from dalle.train.corpus import Corpus, to_images
-from dalle.train.loop import Average, Run, autocast, cosine, set_lr
+from dalle.train.corpus import to_images
+from dalle.train.loop import Average, Run, autocast, cosine, place, set_lr
 
 _UNASKED = -1  # a label where a question makes no sense
 
@@ -33,12 +29,11 @@ _UNASKED = -1  # a label where a question makes no sense
 class JudgeRecipe:
     """What is trained, how long and how fast."""
 
-    size: int = 64  # pixels
+    size: int = 96  # pixels
     width: int = 24
     hidden: int = 48
-    pictures: int = 16_000  # of the corpus, at most
+    pictures: int = 60_000  # of the corpus, at most
     unseen: int = 4000  # of combinations that models are not shown; a measuring instrument may know them
-    words: int = 3000  # pictures of a word, made-up ones among them
     exam: int = 512  # held-out pictures that it is measured on, at most
     decoded: int = 4  # each such picture is seen as the VAE paints it
     steps: int = 3000
@@ -60,27 +55,6 @@ class Lesson:
 
     pictures: np.ndarray
     answers: Sequence[Answers]
-
-
-def lesson(corpus: Corpus, told: Sequence[Answers], dvae: DVAE, every: int, size: int, file: Path) -> Lesson:
-    """The first pictures of a corpus at the judge's size, each `every`-th (0: none) through the VAE; kept in `file`."""
-    if not file.exists():
-        starts = tqdm(range(0, len(told), 32), file.stem)
-        small = [_small(corpus, range(start, min(start + 32, len(told))), dvae, every, size) for start in starts]
-        part = file.with_suffix(".part.npy")
-        np.save(part, np.concatenate(small))
-        part.rename(file)
-    return Lesson(np.load(file, mmap_mode="r"), told)
-
-
-@torch.inference_mode()
-def _small(corpus: Corpus, chosen: range, dvae: DVAE, every: int, size: int) -> np.ndarray:
-    device = next(dvae.parameters()).device
-    images = to_images(corpus.pictures[chosen.start : chosen.stop]).to(device)
-    if every:
-        with autocast(device, "bf16"):
-            images[::every] = dvae.decode(dvae.encode(images[::every])).float()
-    return resize(images, size).mul(255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
 def form(answers: Iterable[Answers], recipe: JudgeRecipe) -> ClassifierConfig:
@@ -154,7 +128,7 @@ def train_judge(
     torch.manual_seed(recipe.seed)
     device = pick_device("auto")
     sizes = form((told for part in lessons for told in part.answers), recipe)
-    net = Classifier(sizes).to(device)
+    net = place(Classifier(sizes), device)
     average = Average(net, recipe.decay)
     optimizer = torch.optim.AdamW(net.parameters(), recipe.lr, (0.9, 0.98), weight_decay=recipe.weight_decay)
     run = Run(NAME, out, recipe.steps, minutes, {"net": net, "average": average.net, "optimizer": optimizer})
@@ -162,10 +136,10 @@ def train_judge(
     batches = Batches(lessons, sizes, recipe)
     for step in run:
         set_lr(optimizer, cosine(run.share, recipe.warmup))
-        images, right = (part.to(device) for part in batches[step])
+        images, right = batches[step]
         with autocast(device, recipe.precision):
-            logits = net(images)
-        loss = loss_of({question: answer.float() for question, answer in logits.items()}, right)
+            logits = net(place(images, device))
+        loss = loss_of({question: answer.float() for question, answer in logits.items()}, right.to(device))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)

@@ -38,22 +38,22 @@ SMALL = Recipe(
         vocabulary="small",
         lattice=16,
         families={
-            "object": 9.0,
-            "count": 2.0,
-            "relation": 4.5,
+            "object": 8.0,
+            "count": 4.0,
+            "relation": 5.0,
             "row": 0.5,
             "trio": 0.5,
-            "stack": 1.0,
+            "stack": 0.75,
             "wearing": 3.0,
             "outfit": 1.0,
-            "made_of": 2.5,
+            "made_of": 4.0,
             "in_shape_of": 1.0,
-            "surface": 2.0,
-            "word": 2.0,
-            "style": 2.0,
-            "period": 2.5,
-            "bird": 3.0,
-            "two_panel": 3.0,
+            "surface": 1.5,
+            "word": 5.0,
+            "style": 3.0,
+            "period": 1.5,
+            "bird": 3.5,
+            "two_panel": 4.5,
         },
     ),
     tokenizer=TokenizerRecipe(
@@ -92,7 +92,7 @@ TINY = Recipe(
     clip=ClipRecipe(
         image_size=32, width=64, layers=1, text_width=64, text_layers=1, embed_dim=16, context=24, steps=4, batch=16
     ),
-    judge=JudgeRecipe(size=32, width=8, hidden=8, unseen=32, words=32, steps=4, batch=8, precision="fp32"),
+    judge=JudgeRecipe(size=32, width=8, hidden=8, unseen=32, steps=4, batch=8, precision="fp32"),
 )
 
 RECIPES = {"small": SMALL, "tiny": TINY}

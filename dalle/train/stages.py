@@ -13,9 +13,10 @@ from dalle.nn.dvae import DVAE
 from dalle.text import BpeTokenizer
 from dalle.train.clip import train_clip
 from dalle.train.corpus import Corpus, Source
-from dalle.train.judge import Lesson, lesson, train_judge
+from dalle.train.judge import Lesson, train_judge
 from dalle.train.polish import polish
 from dalle.train.recipes import Recipe
+from dalle.train.thumbnails import thumbnails
 from dalle.train.tokenizer import tokenize, train_tokenizer
 from dalle.train.transformer import train_transformer
 from dalle.worlds import World, WorldConfig
@@ -96,33 +97,30 @@ class Workshop:
     def _clip(self) -> bool:
         if (self.out / "clip.json").exists():
             return True
-        recipe = self.recipe.clip
-        return train_clip(recipe, self._words(), self.corpus, self.heldout, self.out, self._minutes)
+        recipe, count, dvae = self.recipe.clip, len(self.corpus), self._read_codes()
+        small = thumbnails(self.corpus, count, dvae, recipe.decoded, recipe.stored, self.out / "clip_pictures.npy")
+        return train_clip(recipe, self._words(), self.corpus, small, self.heldout, self.out, self._minutes)
 
     def _judge(self) -> bool:
         if (self.out / "judge.json").exists():
             return True
         if self.data != "world":
             raise TrainingError("A judge learns from the facts behind the pictures of the world; a folder has none.")
-        self._need("dvae.json", "tokenizer")
-        recipe, dvae = self.recipe.judge, read_dvae(self.out)
+        recipe, size = self.recipe.judge, self.recipe.tokenizer.net.size
         shown, heldout = self.recipe.world, replace(self.recipe.world, split="heldout")
         other = replace(heldout, seed=shown.seed + 1)  # not the pictures that models are measured on
-        spelled = replace(shown, vocabulary="full", families={"word": 1.0})
-
-        def drawn(name: str, world: WorldConfig, count: int) -> Corpus:
-            return Corpus.draw(World(world), count, self.out / "corpus" / name, size=dvae.size)
+        unseen = Corpus.draw(World(other), recipe.unseen, self.out / "corpus" / "unseen", size=size)
+        dvae = self._read_codes(unseen)
 
         def seen(name: str, corpus: Corpus, world: WorldConfig, count: int, every: int) -> Lesson:
-            plans = map(World(world).plan, range(min(count, len(corpus))))
-            told = [answers(plan.family, plan.facts) for plan in plans]
-            return lesson(corpus, told, dvae, every, recipe.size, self.out / f"judge_{name}.npy")
+            count = min(count, len(corpus))
+            told = [answers(plan.family, plan.facts) for plan in map(World(world).plan, range(count))]
+            small = thumbnails(corpus, count, dvae, every, recipe.size, self.out / f"judge_{name}.npy")
+            return Lesson(small, told)
 
-        unseen, words = drawn("unseen", other, recipe.unseen), drawn("words", spelled, recipe.words)
         lessons = [
             seen("world", self.corpus, shown, recipe.pictures, recipe.decoded),
             seen("unseen", unseen, other, recipe.unseen, recipe.decoded),
-            seen("words", words, spelled, recipe.words, recipe.decoded),
         ]
         exams = {
             "real": seen("real", self.heldout, heldout, recipe.exam, 0),
@@ -130,11 +128,11 @@ class Workshop:
         }
         return train_judge(recipe, lessons, exams, self.out, self._minutes)
 
-    def _read_codes(self) -> DVAE:
+    def _read_codes(self, *others: Corpus) -> DVAE:
         """The dVAE, once the tokens of all pictures are written beside them."""
         self._need("dvae.json", "tokenizer")
         dvae = read_dvae(self.out)
-        for corpus in (self.corpus, self.heldout):
+        for corpus in (self.corpus, self.heldout, *others):
             if not corpus.has_codes:
                 tokenize(dvae, corpus)
         return dvae

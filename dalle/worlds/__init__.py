@@ -2,6 +2,6 @@
 
 from dalle.worlds.scene import Example
 from dalle.worlds.sheet import contact_sheet
-from dalle.worlds.world import World, WorldConfig, negative_caption, reword
+from dalle.worlds.world import World, WorldConfig, negative_captions, reword
 
-__all__ = ["Example", "World", "WorldConfig", "contact_sheet", "negative_caption", "reword"]
+__all__ = ["Example", "World", "WorldConfig", "contact_sheet", "negative_captions", "reword"]

@@ -39,6 +39,9 @@ class Bird(Family):
     def negative(self, facts: Facts, rng: np.random.Generator) -> str:
         return bird_negative(BirdSpec(**facts["bird"]), rng)
 
+    def misname(self, facts: Facts, rng: np.random.Generator) -> None:
+        """Captions do not say what a bird is."""
+
     def combinations(self, facts: Facts) -> list[Combination]:
         bird = facts["bird"]
         parts: list[Combination] = [("bird", part, bird["body"], bird[part]) for part in ("belly", "wing")]

@@ -119,5 +119,10 @@ class Dated(Family):
         others = [period for period in _YEARS if period != facts["period"]]
         return {**facts, "period": str(rng.choice(others))}
 
+    def misname(self, facts: Facts, rng: np.random.Generator) -> Facts:
+        drawn = facts["things"][0]["noun"]
+        others = [subject for subject in VARIANTS if variant(subject, facts["period"]) != drawn]
+        return {**facts, "subject": str(rng.choice(others))}
+
     def combinations(self, facts: Facts) -> list[Combination]:
         return [("period", facts["subject"], facts["period"])]

@@ -186,7 +186,8 @@ class TwoPanel(Family):
         kinds = tuple(CHANGES)
         weights = np.array([CHANGES[kind].weight for kind in kinds])
         kind = kinds[int(stage.rng.choice(len(kinds), p=weights / weights.sum()))]
-        nouns = stage.vocabulary.among(tuple(HEADS)) if kind == "wearing" else stage.vocabulary.nouns
+        known = stage.vocabulary.nouns if stage.chance(0.4) else stage.vocabulary.given
+        nouns = stage.vocabulary.among(tuple(HEADS)) if kind == "wearing" else known
         color = stage.color(0.15)
         value = stage.pick([value for value in CHANGES[kind].values if value != color])
         noun = stage.pick([noun for noun in nouns if noun != value])

@@ -18,7 +18,7 @@ from dalle.worlds.backgrounds import SIDE
 from dalle.worlds.colors import unlike
 from dalle.worlds.split import Combination
 from dalle.worlds.sprites import fitted, natural_color, sprite
-from dalle.worlds.vocabulary import Vocabulary, say, say_color
+from dalle.worlds.vocabulary import ANIMALS, FOODS, THINGS, Vocabulary, say, say_color
 from dalle.worlds.words import article
 
 Facts = Mapping[str, Any]
@@ -26,6 +26,9 @@ Thing = Mapping[str, Any]
 """One drawn object: `noun`, `color` (or None), `box` (x0, y0, x1, y1); a `material` or `outline` where it has
 one, `mirrored` where it looks the other way, and what its family adds."""
 Box = tuple[int, int, int, int]
+NAMED = (*ANIMALS, *FOODS, *THINGS)
+"""Nouns of which none is another word for another."""
+_NAMES = ("noun", "material", "outline")
 
 
 @dataclass(frozen=True)
@@ -179,14 +182,33 @@ class Family(ABC):
         """Facts that use the same words and are false of this picture; None where there are none."""
         return None
 
+    def misname(self, facts: Facts, rng: np.random.Generator) -> Facts | None:
+        """Facts in which something that captions name is taken for something else; None where there is nothing."""
+        names = [item[key] for item in facts["things"] for key in _NAMES if item.get(key) in NAMED]
+        if not names:
+            return None
+        wrong, right = str(rng.choice([noun for noun in NAMED if noun not in names])), str(rng.choice(names))
+        return {**facts, "things": [_renamed(item, right, wrong) for item in facts["things"]]}
+
     def negative(self, facts: Facts, rng: np.random.Generator) -> str | None:
         """A caption of the same words that is false of this picture; None where there is none."""
-        twisted = self.twist(facts, rng)
-        return None if twisted is None else self.caption(twisted, rng)
+        return self._said(self.twist(facts, rng), rng)
+
+    def negatives(self, facts: Facts, rng: np.random.Generator) -> list[str]:
+        """Captions that are false of this picture, and nearly true."""
+        false = self.negative(facts, rng), self._said(self.misname(facts, rng), rng)
+        return [caption for caption in false if caption is not None]
+
+    def _said(self, facts: Facts | None, rng: np.random.Generator) -> str | None:
+        return None if facts is None else self.caption(facts, rng)
 
     def combinations(self, facts: Facts) -> list[Combination]:
         """The combinations of words this picture teaches, for the held-out split."""
         return [("color", item["noun"], item["color"]) for item in facts["things"] if item["color"]]
+
+
+def _renamed(item: Thing, noun: str, other: str) -> Thing:
+    return {**item, **{key: other for key in _NAMES if item.get(key) == noun}}
 
 
 def swap_colors(things: Sequence[Thing]) -> list[Thing] | None:

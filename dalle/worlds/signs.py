@@ -1,5 +1,6 @@
 """Families of context: a picture or a written word on a road sign, a mug, a storefront…"""
 
+from string import ascii_lowercase
 from typing import ClassVar
 
 import numpy as np
@@ -7,14 +8,14 @@ from PIL import Image
 
 from dalle.worlds.backgrounds import SIDE
 from dalle.worlds.colors import unlike
-from dalle.worlds.scene import Facts, Family, Stage, describe
+from dalle.worlds.scene import NAMED, Facts, Family, Stage, describe
 from dalle.worlds.split import Combination
 from dalle.worlds.sprites import original
 from dalle.worlds.surfaces import PICTURE, SURFACES, WORD, draw_surface
 from dalle.worlds.words import article
 
 FAMOUS = ("openai", "dall-e", "clip", "gpt", "hello", "love", "cafe", "art", "open", "stop", "yes", "no")
-"""The words the small world writes: few enough to be learned as pictures."""
+"""The words that captions also have without quotes, "an openai storefront", and that may be learned as pictures."""
 COMMON = (
     "acme", "agi", "apple", "bakery", "bank", "beach", "best", "bike", "bird", "blue", "books", "bread",
     "cat", "cheese", "chips", "city", "coffee", "cool", "dance", "day", "dog", "dream", "east", "exit",
@@ -33,6 +34,15 @@ def made_up_word(rng: np.random.Generator) -> str:
     """Two or three syllables that mean nothing, so that spelling must be read from the caption."""
     syllables = (str(rng.choice(list(_CONSONANTS))) + str(rng.choice(list(_VOWELS))) for _ in range(rng.integers(2, 4)))
     return "".join(syllables)
+
+
+def misspelled(word: str, rng: np.random.Generator) -> str:
+    """The word with up to all of its letters changed, most often one or two."""
+    letters = list(word)
+    wrong = rng.choice(len(word), size=min(int(rng.geometric(0.5)), len(word)), replace=False)
+    for place in wrong:
+        letters[place] = str(rng.choice([letter for letter in ascii_lowercase if letter != word[place]]))
+    return "".join(letters)
 
 
 class Pictured(Family):
@@ -74,6 +84,10 @@ class Pictured(Family):
         others = [surface for surface in _taking(PICTURE) if surface != facts["surface"]]
         return {**facts, "surface": str(rng.choice(others))}
 
+    def misname(self, facts: Facts, rng: np.random.Generator) -> Facts:
+        others = [noun for noun in NAMED if noun != facts["content"]["noun"]]
+        return {**facts, "content": {**facts["content"], "noun": str(rng.choice(others))}}
+
     def combinations(self, facts: Facts) -> list[Combination]:
         noun, color = facts["content"]["noun"], facts["content"]["color"]
         pairs: list[Combination] = [("surface", facts["surface"], noun)]
@@ -87,23 +101,20 @@ class Written(Family):
     weight: ClassVar[float] = 2.5
 
     def plan(self, stage: Stage) -> Facts:
-        if stage.small:
-            word = stage.pick(FAMOUS)
-        else:
-            word = made_up_word(stage.rng) if stage.chance(0.3) else stage.pick(FAMOUS + COMMON)
+        word = made_up_word(stage.rng) if stage.chance(0.5) else stage.pick(FAMOUS if stage.chance(0.4) else COMMON)
         return {"things": [], "surface": stage.pick(_taking(WORD)), "word": word, "grain": stage.grain()}
 
     def caption(self, facts: Facts, rng: np.random.Generator) -> str:
         surface, word = _surface(facts, rng), facts["word"]
         bare = surface.partition(" ")[2]
+        unquoted = (f"{article(word)} {bare}", f"{word} {bare}") if word in FAMOUS else ()
         sentences = (
             f"{surface} that has '{word}' written on it",
             f"{surface} that has the word '{word}' written on it",
             f"{surface} with the word '{word}' written on it",
             f"{surface} with the word '{word}'",
             f"{surface} that says '{word}'",
-            f"{article(word)} {bare}",
-            f"{word} {bare}",
+            *unquoted,
         )
         return str(rng.choice(sentences))
 
@@ -111,11 +122,12 @@ class Written(Family):
         return draw_surface(facts["surface"], SIDE, word=facts["word"], rng=np.random.default_rng(facts["grain"]))
 
     def twist(self, facts: Facts, rng: np.random.Generator) -> Facts:
-        others = [word for word in FAMOUS if word != facts["word"]]
-        return {**facts, "word": str(rng.choice(others))}
+        return {**facts, "word": misspelled(facts["word"], rng)}
 
     def combinations(self, facts: Facts) -> list[Combination]:
-        return [("word", facts["surface"], facts["word"])]
+        word = facts["word"]
+        pairs: list[Combination] = [("word", facts["surface"], word)]
+        return pairs if word in FAMOUS + COMMON else [*pairs, ("spelling", word)]
 
 
 def _surface(facts: Facts, rng: np.random.Generator) -> str:

@@ -104,14 +104,14 @@ class World:
         return held_out == (self.config.split == "heldout")
 
 
-def reword(example: Example, rng: np.random.Generator) -> str:
+def reword(example: Example | Plan, rng: np.random.Generator) -> str:
     """Another true caption of the same picture (perhaps, by chance, the same)."""
     if family := FAMILIES.get(example.family):
         return family.caption(example.facts, rng)
     return str(rng.choice(example.facts["captions"]))  # a picture from disk
 
 
-def negative_caption(example: Example, rng: np.random.Generator) -> str | None:
-    """A caption made of the same words that is false of this picture; None where there is none."""
+def negative_captions(example: Example | Plan, rng: np.random.Generator) -> list[str]:
+    """Captions that are false of this picture, and nearly true; perhaps none."""
     family = FAMILIES.get(example.family)
-    return family.negative(example.facts, rng) if family else None
+    return family.negatives(example.facts, rng) if family else []

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from dalle.judge import QUESTIONS, Judge, answers, spelling
-from dalle.train.corpus import Corpus
-from dalle.train.judge import Batches, JudgeRecipe, Lesson, augment, form, labels, lesson, loss_of, measure, train_judge
+from dalle.train.judge import Batches, JudgeRecipe, Lesson, augment, form, labels, loss_of, measure, train_judge
 from dalle.worlds import World, WorldConfig
 
 COLORS = {"red": (220, 30, 30), "green": (30, 180, 60), "blue": (40, 60, 220)}
@@ -79,28 +78,6 @@ def test_augmented_pictures_keep_their_sides_and_nearly_their_colors(pairs: Less
         assert seen.min() >= 0 and seen.max() <= 1
         for side in (slice(0, 8), slice(24, 32)):
             torch.testing.assert_close(seen[..., side].mean((2, 3)), images[..., side].mean((2, 3)), atol=0.06, rtol=0)
-
-
-class Inverter(torch.nn.Linear):
-    """An image tokenizer that gives back negatives."""
-
-    def encode(self, images):
-        return 1 - images
-
-    def decode(self, tokens):
-        return tokens
-
-
-def test_some_pictures_are_seen_as_the_tokenizer_paints_them(tmp_path: Path):
-    (tmp_path / "corpus").mkdir()
-    np.save(tmp_path / "corpus" / "pictures.npy", np.full((40, 64, 64, 3), 9, np.uint8))
-    (tmp_path / "corpus" / "records.jsonl").write_text(
-        40 * (json.dumps({"captions": ["x"], "negatives": [], "family": "x"}) + "\n")
-    )
-    corpus = Corpus(tmp_path / "corpus")
-    kept = lesson(corpus, [{}] * 37, Inverter(1, 1), every=2, size=8, file=tmp_path / "small.npy")  # type: ignore
-    assert kept.pictures.shape == (37, 8, 8, 3)
-    assert kept.pictures[:, 0, 0, 0].tolist() == [246 if i % 2 == 0 else 9 for i in range(37)]
 
 
 def test_a_judge_learns_to_read_and_goes_on_where_it_was_stopped(pairs: Lesson, tmp_path: Path):

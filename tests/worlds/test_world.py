@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from dalle.errors import WorldError
-from dalle.worlds import World, WorldConfig, contact_sheet, negative_caption, reword
+from dalle.worlds import World, WorldConfig, contact_sheet, negative_captions, reword
 from dalle.worlds.colors import SYNONYMS
 from dalle.worlds.families import FAMILIES
-from dalle.worlds.scene import is_inside
+from dalle.worlds.scene import NAMED, is_inside
+from dalle.worlds.signs import misspelled
 from dalle.worlds.split import is_held_out
 from dalle.worlds.vocabulary import SMALL as SMALL_NOUNS
 from dalle.worlds.vocabulary import vocabulary, words_for
@@ -169,24 +170,39 @@ def test_relations_hold_between_the_boxes():
         assert holds[example.facts["relation"]], (example.caption, a, b)
 
 
-def test_negative_captions_share_words_and_differ():
+def test_negative_captions_are_not_true_ones():
     rng = np.random.default_rng(0)
     found = 0
-    for example in [World(SMALL).plan(index) for index in range(200)]:
-        wrong = negative_caption(example, rng)
-        if wrong is not None:
-            found += 1
-            assert wrong not in {example.caption, *(reword(example, rng) for _ in range(20))}, example.caption
-    assert found > 150
+    for example in [World(SMALL).plan(index) for index in range(300)]:
+        true = {example.caption, *(reword(example, rng) for _ in range(20))}
+        wrong = negative_captions(example, rng)
+        found += len(wrong)
+        assert not true.intersection(wrong), example.caption
+    assert found > 450
 
 
-def test_a_negative_color_is_not_in_the_picture():
+def test_negatives_of_a_colored_thing_have_another_color_or_another_thing():
     rng = np.random.default_rng(0)
     for example in only("object"):
         (item,) = example.facts["things"]
-        wrong = negative_caption(example, rng)
-        if item["color"] and wrong:
-            assert item["color"] not in wrong.split()
+        if item["color"] and item["noun"] in NAMED:
+            recolored, misnamed = negative_captions(example, rng)
+            assert item["color"] not in recolored.split()
+            assert not any(re.search(rf"\b{word}\b", misnamed) for word in words_for(item["noun"])), misnamed
+
+
+def test_a_word_is_misspelled_and_stays_as_long():
+    rng = np.random.default_rng(0)
+    for word in ("openai", "no", "dall-e"):
+        wrong = {misspelled(word, rng) for _ in range(50)}
+        assert word not in wrong and {len(other) for other in wrong} == {len(word)} and len(wrong) > 20
+
+
+def test_the_small_world_copies_things_that_it_does_not_draw():
+    known = vocabulary("small")
+    nouns = {example.facts["things"][0]["noun"] for example in only("two_panel", count=60)}
+    assert len(nouns - set(known.nouns)) > 20
+    assert not nouns & set(vocabulary("unseen").nouns)
 
 
 def test_rewording_keeps_the_nouns():

@@ -1,0 +1,41 @@
+"""Small copies of a corpus' pictures, some of them as the discrete VAE paints them: all that a model draws comes
+through its decoder, and those who look at drawings should have seen its hand.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from dalle.nn.dvae import DVAE
+from dalle.ranking import resize
+from dalle.train.corpus import Corpus, to_images
+from dalle.train.loop import autocast, place
+
+_BATCH = 32
+
+
+def thumbnails(corpus: Corpus, count: int, dvae: DVAE, every: int, size: int, file: Path) -> np.ndarray:
+    """(count, size, size, 3) uint8, the first pictures, each `every`-th (0: none) through the VAE; kept in `file`.
+
+    Raises DataError where the corpus has no codes for it.
+    """
+    if not file.exists():
+        starts = tqdm(range(0, count, _BATCH), file.stem)
+        small = [_small(corpus, range(start, min(start + _BATCH, count)), dvae, every, size) for start in starts]
+        part = file.with_suffix(".part.npy")
+        np.save(part, np.concatenate(small))
+        part.rename(file)
+    return np.load(file, mmap_mode="r")
+
+
+@torch.inference_mode()
+def _small(corpus: Corpus, chosen: range, dvae: DVAE, every: int, size: int) -> np.ndarray:
+    device = next(dvae.parameters()).device
+    images = place(to_images(corpus.pictures[chosen.start : chosen.stop]), device)
+    if every:
+        tokens = torch.from_numpy(corpus.tokens[chosen.start : chosen.stop : every].astype(np.int64))
+        with autocast(device, "bf16"):
+            images[::every] = dvae.decode(tokens.to(device))
+    return resize(images, size).mul(255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
