@@ -14,15 +14,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageDraw
+from PIL import Image
 
+from dalle.chart import BLUE, FAINT, Axis, Curve, chart
 from dalle.errors import TrainingError
 from dalle.families.native import read_dvae
 from dalle.text import BpeTokenizer
 from dalle.train.corpus import Corpus
 from dalle.train.recipes import SMALL
 from dalle.train.transformer import train_transformer
-from dalle.worlds.fonts import text_font
 
 FOLDER = Path(__file__).resolve().parent
 SIZES: dict[str, dict[str, Any]] = {  # width × depth
@@ -35,8 +35,7 @@ OTHERS: dict[str, dict[str, Any]] = {  # about as many weights in the layers as 
     "96 × 8": {"width": 96, "depth": 8, "heads": 3},
 }
 STEPS = 400
-_SCALE, _WIDTH, _HEIGHT, _MARGIN = 2, 640, 400, 56
-_INK, _PALE, _INKS = (40, 40, 46), (222, 224, 232), ((150, 160, 200), (90, 110, 200), (38, 70, 200))
+_INKS = (FAINT, (90, 110, 200), BLUE)
 
 
 def main(source: Path) -> None:
@@ -66,38 +65,22 @@ def learn(source: Path, sizes: dict[str, Any]) -> dict[str, Any]:
 
 def plot(sizes: dict[str, Any]) -> Image.Image:
     """Both axes logarithmic."""
-    points = [point for size in sizes.values() for point in size["curve"]]
-    left, right = (math.log(f(tokens for tokens, _ in points)) for f in (min, max))
-    low, high = (math.log(f(loss for _, loss in points)) for f in (min, max))
-    sheet = Image.new("RGB", (_WIDTH * _SCALE, _HEIGHT * _SCALE), "white")
-    draw, font = ImageDraw.Draw(sheet), text_font("sans", 12 * _SCALE)
-
-    def place(tokens: float, loss: float) -> tuple[float, float]:
-        x = (math.log(tokens) - left) / (right - left)
-        y = (math.log(loss) - low) / (high - low)
-        inner = _WIDTH - 3 * _MARGIN, _HEIGHT - 2 * _MARGIN
-        return (_MARGIN + x * inner[0]) * _SCALE, (_HEIGHT - _MARGIN - y * inner[1]) * _SCALE
-
-    for loss in _round_values(math.exp(low), math.exp(high)):
-        ends = [place(math.exp(x), loss) for x in (left, right)]
-        draw.line(ends, _PALE, _SCALE)
-        draw.text((ends[0][0] - 6 * _SCALE, ends[0][1]), f"{loss:g}", _INK, font, anchor="rm")
-    for tokens in (digit * 10.0**k for k in range(5, 9) for digit in (1, 2, 5)):
-        if left <= math.log(tokens) <= right:
-            x, y = place(tokens, math.exp(low))
-            draw.text((x, y + 8 * _SCALE), f"{tokens / 1e6:g} M", _INK, font, anchor="mt")
-    for ink, (name, size) in zip(_INKS, sizes.items(), strict=True):
-        line = [place(*point) for point in size["curve"]]
-        draw.line(line, ink, 2 * _SCALE, joint="curve")
-        label = f"{name}: {size['parameters'] / 1e6:.1f} M"
-        draw.text((line[-1][0] + 8 * _SCALE, line[-1][1]), label, ink, font, anchor="lm")
-    title = "nats to an image token, against image tokens seen"
-    draw.text((_MARGIN * _SCALE, 16 * _SCALE), title, _INK, font)
-    return sheet
+    curves = [
+        Curve(f"{name}: {size['parameters'] / 1e6:.1f} M", size["curve"], ink)
+        for ink, (name, size) in zip(_INKS, sizes.items(), strict=True)
+    ]
+    losses = [loss for size in sizes.values() for _, loss in size["curve"]]
+    counts = [tokens for size in sizes.values() for tokens, _ in size["curve"]]
+    across = {n: f"{n / 1e6:g} M" for n in _round(min(counts), max(counts))}
+    up = {loss: f"{loss:g}" for loss in (k / 2 for k in range(1, 30)) if min(losses) <= loss <= max(losses)}
+    title = "nats to an image token, against image tokens seen (width × depth)"
+    return chart(title, curves, Axis(across, math.log), Axis(up, math.log), (640, 400), 130)
 
 
-def _round_values(low: float, high: float) -> list[float]:
-    return [k / 2 for k in range(1, 30) if low <= k / 2 <= high]
+def _round(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times the powers of ten."""
+    numbers = (digit * 10.0**k for k in range(4, 10) for digit in (1, 2, 5))
+    return [number for number in numbers if low <= number <= high]
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ for the world's own picture, which is the ceiling. The same CLIP ranks and judge
 and not with another CLIP's figures.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -13,11 +14,12 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
 from dalle import config, images, models
+from dalle.chart import FAINT, Axis, Curve, chart
 from dalle.contracts import Candidate, ImageTokenizer, Request
 from dalle.engine import Studio
 from dalle.errors import ModelError, WorldError
@@ -27,7 +29,6 @@ from dalle.train.clip import RIVALS
 from dalle.train.loop import psnr
 from dalle.train.recipes import SMALL
 from dalle.worlds import Example, World, WorldConfig, contact_sheet
-from dalle.worlds.fonts import text_font
 
 SHEET = 32  # pictures on the contact sheet, the first ones in order
 
@@ -252,45 +253,27 @@ def _cells(*kinds: Quality) -> list[str]:
 
 
 _PANEL = (420, 300)  # pixels
-_MARGIN = 48
-_INK, _PALE, _LINE = (40, 40, 46), (150, 150, 158), (38, 70, 200)
 
 
 def curve_picture(report: Report) -> Image.Image:
-    """Recall@1 and CLIP score of the best of the first k candidates, below the real pictures' (dashed)."""
+    """Recall@1 and CLIP score of the best of the first k candidates, and the real pictures' (faint)."""
     n, real = report.captions, report.rows[0].real
-    sheet = Image.new("RGB", (2 * _PANEL[0], _PANEL[1]), "white")
-    draw = ImageDraw.Draw(sheet)
-    ks = [point.k for point in report.curve]
-    recalls = [point.best.recall for point in report.curve]
-    scores = [point.best.score for point in report.curve]
-    _panel(draw, 0, f"recall@1 among {report.rivals}, n = {n}", ks, recalls, real.recall, "{:.0%}".format)
-    _panel(draw, _PANEL[0], f"CLIP score, n = {n}", ks, scores, real.score, "{:.3f}".format)
+    recalls = [(point.k, point.best.recall) for point in report.curve]
+    scores = [(point.k, point.best.score) for point in report.curve]
+    panels = (
+        _panel(f"recall@1 among {report.rivals}, n = {n}", recalls, real.recall, "{:.0%}".format),
+        _panel(f"CLIP score, n = {n}", scores, real.score, "{:.2f}".format),
+    )
+    sheet = Image.new("RGB", (sum(panel.width for panel in panels), panels[0].height))
+    for i, panel in enumerate(panels):
+        sheet.paste(panel, (i * panel.width, 0))
     return sheet
 
 
-def _panel(
-    draw: ImageDraw.ImageDraw,
-    left: int,
-    title: str,
-    ks: Sequence[int],
-    values: Sequence[float],
-    ceiling: float,
-    say: Callable[[float], str],
-) -> None:
-    """One curve: k from left to right in doublings, values from zero (or the lowest) up."""
-    font = text_font("sans", 13)
-    low, high = min(0.0, ceiling, *values), max(1e-6, ceiling, *values)
-    bottom, height, width = _PANEL[1] - _MARGIN, _PANEL[1] - 2.2 * _MARGIN, _PANEL[0] - 2 * _MARGIN
-    across = [left + _MARGIN + width * i / max(1, len(ks) - 1) for i in range(len(ks))]
-    heights = [bottom - height * (value - low) / (high - low) for value in (*values, ceiling)]
-    draw.text((left + _MARGIN, 12), title, _INK, font)
-    draw.line((left + _MARGIN, bottom, left + _MARGIN + width, bottom), _PALE)
-    for dash in range(left + _MARGIN, left + _MARGIN + width, 10):
-        draw.line((dash, heights[-1], dash + 5, heights[-1]), _PALE)
-    draw.text((left + _MARGIN, heights[-1] - 4), f"real {say(ceiling)}", _PALE, font, anchor="ls")
-    draw.line(list(zip(across, heights, strict=False)), _LINE, 2)
-    for k, x, y, value in zip(ks, across, heights, values, strict=False):
-        draw.ellipse((x - 3, y - 3, x + 3, y + 3), _LINE)
-        draw.text((x, y + 8), say(value), _INK, font, anchor="mt")
-        draw.text((x, bottom + 8), f"best of {k}" if k == ks[0] else str(k), _INK, font, anchor="mt")
+def _panel(title: str, best: Sequence[tuple[float, float]], real: float, say: Callable[[float], str]) -> Image.Image:
+    """One curve, and a level line for the real pictures."""
+    ends = [(k, real) for k, _ in (best[0], best[-1])]
+    curves = [Curve(f"real {say(real)}", ends, FAINT, 1), Curve("drawn", best, say=say)]
+    across = Axis({k: str(k) for k, _ in best}, math.log)
+    levels = [0.0, *(value for _, value in best), real]
+    return chart(title, curves, across, Axis({value: say(value) for value in (min(levels), max(levels))}), _PANEL, 90)

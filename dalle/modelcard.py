@@ -9,5 +9,10 @@ def read(place: Path | None) -> str:
     path = place and place / "README.md"
     if not path or not path.is_file():
         return ""
-    text = path.read_text(encoding="utf-8")
-    return re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL).strip()
+    return parts(path.read_text(encoding="utf-8"))[1].strip()
+
+
+def parts(text: str) -> tuple[str, str]:
+    """The front matter of a README, YAML that may be empty, and all else."""
+    found = re.match(r"---\n(.*?\n)---\n", text, re.DOTALL)
+    return (found[1], text[found.end() :]) if found else ("", text)

@@ -112,7 +112,7 @@ def _launcher(model: str) -> str:
 
 def _readme(start: str, remote: Sequence[str], card: str) -> str:
     """The configuration of the Space, after that of this project, and its model card."""
-    _, head, _ = (ROOT / "README.md").read_text(encoding="utf-8").split("---\n", 2)
+    head, _ = modelcard.parts((ROOT / "README.md").read_text(encoding="utf-8"))
     settings: Mapping[str, Any] = yaml.safe_load(head) | {"sdk_version": version("gradio"), "app_file": start}
     if remote:
         settings = {**settings, "models": sorted({line.split()[0] for line in remote}), "preload_from_hub": [*remote]}

@@ -32,6 +32,7 @@ FLOORS = {
     "dalle.judge": 2,
     "dalle.lexicon": 2,
     "dalle.native": 2,
+    "dalle.chart": 2,
     "dalle.sampling": 2,
     "dalle.ranking": 2,
     "dalle.text": 2,

@@ -1,15 +1,16 @@
 """The figures of an examination, as a table and as a curve."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from dalle import config
+from dalle.chart import FAINT, Axis, Curve, chart
 from dalle.judging import sheets
-from dalle.worlds.fonts import text_font
 
 
 @dataclass(frozen=True)
@@ -155,39 +156,13 @@ def _page(report: Report, folder: Path) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-_SIZE, _LEFT, _TOP, _BOTTOM, _RIGHT = (840, 420), 56, 48, 48, 240  # pixels
-_INK, _PALE, _LINE = (40, 40, 46), (206, 206, 212), (38, 70, 200)
-
-
 def curve_picture(report: Report) -> Image.Image:
-    """The share of right pictures against how many CLIP chose from: the mean over topics, and each topic (pale)."""
-    sheet = Image.new("RGB", _SIZE, "white")
-    draw, font = ImageDraw.Draw(sheet), text_font("sans", 13)
-    width, height = _SIZE[0] - _LEFT - _RIGHT, _SIZE[1] - _TOP - _BOTTOM
-    across = [_LEFT + width * i / max(1, len(report.curve) - 1) for i in range(len(report.curve))]
-
-    def level(share: float) -> float:
-        return _TOP + height * (1 - share)
-
-    draw.text((_LEFT, 14), f"right by the judge, best of N by CLIP ({report.model})", _INK, font)
-    for share in (0, 0.25, 0.5, 0.75, 1):
-        draw.line((_LEFT, level(share), _LEFT + width, level(share)), _PALE)
-        draw.text((_LEFT - 8, level(share)), f"{share:.0%}", _INK, font, anchor="rm")
-    names = sorted(report.curve[-1].topics.items(), key=lambda item: -item[1])
-    heights = _spread([level(last) for _, last in names], level(0))
-    for (topic, _), y in zip(names, heights, strict=True):
-        draw.line([(x, level(p.topics[topic])) for x, p in zip(across, report.curve, strict=True)], (150, 160, 200), 1)
-        draw.text((_LEFT + width + 10, y), topic, (110, 116, 140), font, anchor="lm")
-    draw.line([(x, level(p.mean)) for x, p in zip(across, report.curve, strict=True)], _LINE, 3)
-    for x, point in zip(across, report.curve, strict=True):
-        draw.text((x, level(point.mean) - 10), _percent(point.mean), _LINE, font, anchor="ms")
-        draw.text((x, _SIZE[1] - _BOTTOM + 10), str(point.k), _INK, font, anchor="mt")
-    return sheet
-
-
-def _spread(heights: Sequence[float], bottom: float, gap: float = 15) -> list[float]:
-    """Rising heights of names, moved apart and kept above `bottom`."""
-    apart: list[float] = []
-    for height in heights:
-        apart.append(max(height, apart[-1] + gap) if apart else height)
-    return [min(height, bottom - gap * left) for height, left in zip(apart, reversed(range(len(apart))), strict=True)]
+    """The share of right pictures against how many CLIP chose from: the mean over topics, and each topic (faint)."""
+    topics = [
+        Curve(topic, [(point.k, point.topics[topic]) for point in report.curve], FAINT, 1)
+        for topic in report.curve[-1].topics
+    ]
+    mean = Curve("", [(point.k, point.mean) for point in report.curve], say=_percent)
+    across = Axis({point.k: str(point.k) for point in report.curve}, math.log)
+    up = Axis({share: _percent(share) for share in (0, 0.25, 0.5, 0.75, 1)})
+    return chart(f"right by the judge, best of N by CLIP ({report.model})", [*topics, mean], across, up)

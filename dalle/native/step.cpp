@@ -27,7 +27,7 @@ namespace {
 
 // LANES: floats in a register. VECTORS * LANES outputs and up to ROWS candidates make a tile of sums in registers.
 #if defined(__AVX512F__)
-constexpr int LANES = 16, VECTORS = 4, ROWS = 6;
+constexpr int LANES = 16, VECTORS = 2, ROWS = 12;
 #elif defined(__F16C__)
 constexpr int LANES = 8, VECTORS = 4, ROWS = 2;
 #elif defined(__aarch64__)
@@ -36,6 +36,7 @@ constexpr int LANES = 4, VECTORS = 4, ROWS = 6;
 #error "half precision in software would take longer than all of PyTorch"
 #endif
 constexpr int PANEL = VECTORS * LANES;
+constexpr int AHEAD = 8192;  // bytes of weights that are fetched before they are needed
 
 struct Half {  // float16
     uint16_t bits;
@@ -258,6 +259,7 @@ void multiply(const T* weight, const float* bias, const float* x, int inputs, Ve
     Vec acc[] = {load(bias + I % VECTORS * LANES)...};  // unrolled by hand: they have to stay in registers
     const float* rows[] = {x + I / VECTORS * size_t(inputs)...};
     for (int k = 0; k < inputs; ++k, weight += PANEL) {
+        for (int at = 0; at < int(PANEL * sizeof(T)); at += 64) __builtin_prefetch((const char*)weight + AHEAD + at);
         Vec w[VECTORS];
         for (int v = 0; v < VECTORS; ++v) w[v] = load(weight + v * LANES);
         ((acc[I] += rows[I][k] * w[I % VECTORS]), ...);

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from dalle.errors import DataError
-from dalle.worlds import negative_caption, reword
+from dalle.worlds import negative_captions, reword
 from dalle.worlds.folder import FolderSource, TarSource
 
 
@@ -95,7 +95,7 @@ def test_examples_from_disk_can_be_reworded_and_have_no_negatives(folder: Path) 
     example = FolderSource(folder, size=16)[0]
     said = {reword(example, np.random.default_rng(seed)) for seed in range(20)}
     assert said == set(example.facts["captions"]) and len(said) == 2
-    assert negative_caption(example, np.random.default_rng(0)) is None
+    assert negative_captions(example, np.random.default_rng(0)) == []
 
 
 def test_captions_may_lie_in_a_folder_of_their_own(tmp_path: Path) -> None:
