@@ -1,7 +1,7 @@
 """Honest words: which words of a prompt a model never met in training.
 
-A model of ours has `words.json` beside it, the words of all captions that it learned from and how often each came. Of
-models without that file nothing is known, and nothing is said.
+A model of ours has `words.json` beside it: the words of the captions that it learned from, but for those that name a
+thing only to be copied, and how often each came. Of models without that file nothing is known, and nothing is said.
 """
 
 import re
@@ -15,7 +15,7 @@ from dalle import config
 from dalle.worlds.words import plural
 
 FILE = "words.json"
-_SELDOM = 12  # a word of fewer captions is not learned: names of things that were only shown to be copied
+_SELDOM = 3  # a word of fewer captions is not learned
 _QUOTED = re.compile(r"(?<!\w)['\"‘’“”][^'\"‘’“”]+['\"‘’“”](?!\w)")  # written in the picture, letter by letter
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*(?!\w)")
 _LITTLE = """a about across after all also among an and any are around as at be been before behind being below beside

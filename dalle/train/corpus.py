@@ -1,8 +1,9 @@
 """Captioned pictures, drawn once and read many times: what every training stage learns from.
 
 A corpus is a folder: `pictures.npy` (N, size, size, 3) uint8, `records.jsonl` with one JSON object to a picture
-(captions, false captions, family), and, once a tokenizer has read it, `codes.npy` and `odds.npy` (N, h, w, K): the K
-likeliest codes of each place, best first, and their log-odds against the best.
+(captions, false captions, family, whether its thing is shown only to be copied), and, once a tokenizer has read it,
+`codes.npy` and `odds.npy` (N, h, w, K): the K likeliest codes of each place, best first, and their log-odds against the
+best.
 """
 
 import json
@@ -44,6 +45,7 @@ class Corpus:
         self.captions: list[list[str]] = [record["captions"] for record in records]
         self.negatives: list[list[str]] = [record["negatives"] for record in records]
         self.families: list[str] = [record["family"] for record in records]
+        self.copied: list[bool] = [record.get("copied", False) for record in records]
 
     def __len__(self) -> int:
         return len(self.captions)
@@ -121,7 +123,12 @@ def _draw(job: tuple[int, int]) -> tuple[np.ndarray, list[dict[str, Any]]]:
 def _record(example: Example, index: int) -> dict[str, Any]:
     rng = np.random.default_rng(index)
     captions = dict.fromkeys([example.caption, *(reword(example, rng) for _ in range(WORDINGS - 1))])
-    return {"captions": list(captions), "negatives": negative_captions(example, rng), "family": example.family}
+    return {
+        "captions": list(captions),
+        "negatives": negative_captions(example, rng),
+        "family": example.family,
+        "copied": bool(example.facts.get("copied")),
+    }
 
 
 def to_images(pictures: np.ndarray) -> "Tensor":

@@ -18,7 +18,7 @@ class Recipe:
 
     title: str
     world: WorldConfig = field(default_factory=WorldConfig)
-    pictures: int = 48_000  # drawn to learn from
+    pictures: int = 55_200  # drawn to learn from
     heldout: int = 1024  # drawn to measure with
     text_vocab: int = 1024  # pieces, paddings not counted
     text_len: int = 48  # T
@@ -62,10 +62,10 @@ SMALL = Recipe(
         warm_share=0.6,
         loss="l1",
     ),
-    transformer=TransformerRecipe(width=192, depth=6, heads=3, steps=9200),
+    transformer=TransformerRecipe(width=192, depth=6, heads=3, steps=10_000),
     polish=PolishRecipe(steps=1200),
-    clip=ClipRecipe(batch=64, steps=1300),
-    judge=JudgeRecipe(steps=6000),
+    clip=ClipRecipe(batch=64, steps=4000),
+    judge=JudgeRecipe(steps=8000),
     options=SamplingOptions(guidance=1.5, temperature=0.5, top_k=128),
 )
 

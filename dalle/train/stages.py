@@ -83,7 +83,9 @@ class Workshop:
             captions = [caption for captions in self.corpus.captions for caption in captions]
             text = BpeTokenizer.train(captions, self.recipe.text_vocab, self.recipe.text_len)
             text.save(self.out / "tokenizer.json")
-            config.save(lexicon.count_words(captions), self.out / lexicon.FILE)
+            named = zip(self.corpus.captions, self.corpus.copied, strict=True)
+            learned = [caption for captions, copied in named if not copied for caption in captions]
+            config.save(lexicon.count_words(learned), self.out / lexicon.FILE)
         card = Card(self.recipe.title, self.recipe.text_len, self.recipe.options)
         config.save(card, self.out / CARD)
         return True

@@ -199,6 +199,7 @@ class TwoPanel(Family):
             "things": [top, moved({**top, "color": changed}, 0, HEIGHT)],
             "change": {"kind": kind, "value": value},
             "background": stage.plain_background(top),
+            "copied": noun not in stage.vocabulary.nouns,  # and so not learned by its name
         }
 
     def draw(self, facts: Facts) -> Image.Image:

@@ -200,9 +200,10 @@ def test_a_word_is_misspelled_and_stays_as_long():
 
 def test_the_small_world_copies_things_that_it_does_not_draw():
     known = vocabulary("small")
-    nouns = {example.facts["things"][0]["noun"] for example in only("two_panel", count=60)}
-    assert len(nouns - set(known.nouns)) > 20
-    assert not nouns & set(vocabulary("unseen").nouns)
+    copied = {example.facts["things"][0]["noun"]: example.facts["copied"] for example in only("two_panel", count=60)}
+    assert {noun for noun, only_copied in copied.items() if only_copied} == set(copied) - set(known.nouns)
+    assert 20 < sum(copied.values()) < len(copied)
+    assert not set(copied) & set(vocabulary("unseen").nouns)
 
 
 def test_rewording_keeps_the_nouns():
