@@ -1,4 +1,4 @@
-"""Loss against image tokens seen, for three sizes of the transformer and some other shapes of the middle one.
+"""Loss against image tokens seen, for three sizes of the transformer and some other kinds of the middle one.
 
 `python -m benchmarks.scaling RUN` takes the pictures, the dVAE and the text tokenizer of a training run's folder,
 trains each size on the same pictures in the same order, and writes `scaling.json` and `scaling.png` beside this file.
@@ -33,6 +33,8 @@ SIZES: dict[str, dict[str, Any]] = {  # width × depth
 OTHERS: dict[str, dict[str, Any]] = {  # about as many weights in the layers as the middle one
     "192 × 2": {"width": 192, "depth": 2, "heads": 3},
     "96 × 8": {"width": 96, "depth": 8, "heads": 3},
+    "128 × 4, no token shift": {**SIZES["128 × 4"], "shift": False},
+    "128 × 4, rows and columns": {**SIZES["128 × 4"], "patterns": ("row", "column", "row", "window11")},
 }
 STEPS = 400
 _INKS = (FAINT, (90, 110, 200), BLUE)

@@ -97,7 +97,7 @@ class Encoder(nn.Module):
         return F.relu(x)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.output(self.features(x))  # (B, V, h, w)
+        return self.output(self.features(x).to(self.output.weight.dtype))  # (B, V, h, w)
 
 
 class Decoder(nn.Module):

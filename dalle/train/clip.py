@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -25,7 +25,7 @@ from dalle.models import pick_device
 from dalle.ranking import CONFIG, WEIGHTS, ClipRanker, Preprocess, build, open_clip
 from dalle.text import BpeTokenizer
 from dalle.train.corpus import Corpus, to_images
-from dalle.train.loop import Average, Run, autocast, cosine, set_lr
+from dalle.train.loop import Average, Run, autocast, cosine, load, set_lr
 
 RIVALS = 64  # captions that a picture's own one has to beat in recall@1
 _MAX_SCALE = float(np.log(100))  # of the logits, as in the paper
@@ -171,11 +171,16 @@ def train_clip(
     heldout: Corpus,
     out: Path,
     minutes: float | None,
+    start: Path | None = None,
 ) -> bool:
-    """Train for at most `minutes`; True once the schedule is complete and the weights are exported."""
+    """Train for at most `minutes`, from noise or from the CLIP in a folder; True once the schedule is complete and the
+    weights are exported. Raises TrainingError where that one has other sizes.
+    """
     torch.manual_seed(recipe.seed)
     device = pick_device("auto")
     net = build(model_config(recipe, tokenizer)).to(device)
+    if start is not None:
+        load(net, load_file(start / WEIGHTS))
     average = Average(net, recipe.decay)
     batches, prepare = Batches(corpus, pictures, tokenizer, recipe), Preprocess(net)
     words = Words(torch.cat(batches.captions), recipe.embed_dim, tokenizer.bpe_size).to(device)

@@ -4,7 +4,7 @@ import contextlib
 import copy
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -135,6 +135,14 @@ class Run:
             raise TrainingError(f"{path.name} belongs to another recipe; use a fresh --out folder.") from error
         run = state["run"]
         self.step, self.seconds, self.curve = run["step"], run["seconds"], run["curve"]
+
+
+def load(net: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Give a net the weights of an earlier one. Raises TrainingError where they are not of this kind."""
+    try:
+        net.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise TrainingError("The model to start from has nets of other sizes than this recipe.") from error
 
 
 def cosine(share: float, warmup: float = 0.02, floor: float = 0.05) -> float:

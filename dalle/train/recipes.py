@@ -1,8 +1,10 @@
 """Complete recipes: what to learn from, and how each stage learns it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from dalle.contracts import SamplingOptions
+from dalle.errors import TrainingError
 from dalle.nn.dvae import DVAEConfig
 from dalle.train.clip import ClipRecipe
 from dalle.train.judge import JudgeRecipe
@@ -19,6 +21,7 @@ class Recipe:
     title: str
     world: WorldConfig = field(default_factory=WorldConfig)
     pictures: int = 55_200  # drawn to learn from
+    first: int = 0  # the number of the first of them
     heldout: int = 1024  # drawn to measure with
     text_vocab: int = 1024  # pieces, paddings not counted
     text_len: int = 48  # T
@@ -96,3 +99,12 @@ TINY = Recipe(
 )
 
 RECIPES = {"small": SMALL, "tiny": TINY}
+
+
+def shortened(recipe: Recipe, stage: str, steps: int) -> Recipe:
+    """The recipe with another number of steps in one stage. Raises TrainingError for a stage that has none."""
+    part: Any = getattr(recipe, stage, None)
+    if not hasattr(part, "steps"):
+        raise TrainingError(f"The stage '{stage}' has no number of steps of its own.")
+    changed: dict[str, Any] = {stage: replace(part, steps=steps)}
+    return replace(recipe, **changed)

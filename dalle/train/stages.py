@@ -1,5 +1,6 @@
 """The stages in order, and what one hands to the next: pictures, codes, a text vocabulary, weights."""
 
+import shutil
 import time
 from dataclasses import replace
 from functools import cached_property
@@ -22,15 +23,23 @@ from dalle.train.transformer import train_transformer
 from dalle.worlds import World, WorldConfig
 from dalle.worlds.folder import FolderSource, TarSource
 
+TOKENIZERS = ("dvae.json", "dvae.safetensors", "reconstructions.png", "tokenizer.json", lexicon.FILE)  # their files
+
 
 class Workshop:
-    """One run of one recipe in one folder; every stage finds there what the earlier ones left."""
+    """One run of one recipe in one folder; every stage finds there what the earlier ones left.
 
-    def __init__(self, recipe: Recipe, data: str, out: Path, minutes: float | None):
-        self.recipe, self.data, self.out = recipe, data, out
+    With `start`, the folder of a model, the nets go on from there; its tokenizers are taken as they are.
+    """
+
+    def __init__(self, recipe: Recipe, data: str, out: Path, minutes: float | None, start: Path | None = None):
+        self.recipe, self.data, self.out, self.start = recipe, data, out, start
         self._deadline = None if minutes is None else time.monotonic() + 60 * minutes
         out.mkdir(parents=True, exist_ok=True)
         config.save(recipe, out / "recipe.json")
+        if start is not None and not (out / "dvae.json").exists():
+            for name in TOKENIZERS:
+                shutil.copy(start / name, out)
 
     def complete(self, stage: str) -> bool:
         """Go on with a stage; True once it is finished."""
@@ -45,15 +54,15 @@ class Workshop:
 
     @cached_property
     def corpus(self) -> Corpus:
-        return self._drawn("train", self.recipe.pictures)
+        return self._drawn("train", self.recipe.pictures, self.recipe.first)
 
     @cached_property
     def heldout(self) -> Corpus:
         return self._drawn("heldout", self.recipe.heldout)
 
-    def _drawn(self, split: str, count: int) -> Corpus:
+    def _drawn(self, split: str, count: int, first: int = 0) -> Corpus:
         size = self.recipe.tokenizer.net.size
-        return Corpus.draw(self._source(split), count, self.out / "corpus" / split, size=size)
+        return Corpus.draw(self._source(split), count, self.out / "corpus" / split, size=size, first=first)
 
     def _source(self, split: str) -> Source:
         if self.data == "world":
@@ -93,15 +102,16 @@ class Workshop:
     def _transformer(self) -> bool:
         if (self.out / "transformer.json").exists():
             return True
-        dvae, recipe = self._read_codes(), self.recipe.transformer
-        return train_transformer(recipe, self.corpus, self.heldout, self._words(), dvae, self.out, self._minutes)
+        dvae, recipe, text = self._read_codes(), self.recipe.transformer, self._words()
+        return train_transformer(recipe, self.corpus, self.heldout, text, dvae, self.out, self._minutes, self.start)
 
     def _clip(self) -> bool:
         if (self.out / "clip.json").exists():
             return True
         recipe, count, dvae = self.recipe.clip, len(self.corpus), self._read_codes()
         small = thumbnails(self.corpus, count, dvae, recipe.decoded, recipe.stored, self.out / "clip_pictures.npy")
-        return train_clip(recipe, self._words(), self.corpus, small, self.heldout, self.out, self._minutes)
+        text = self._words()
+        return train_clip(recipe, text, self.corpus, small, self.heldout, self.out, self._minutes, self.start)
 
     def _judge(self) -> bool:
         if (self.out / "judge.json").exists():
@@ -114,14 +124,15 @@ class Workshop:
         unseen = Corpus.draw(World(other), recipe.unseen, self.out / "corpus" / "unseen", size=size)
         dvae = self._read_codes(unseen)
 
-        def seen(name: str, corpus: Corpus, world: WorldConfig, count: int, every: int) -> Lesson:
+        def seen(name: str, corpus: Corpus, world: WorldConfig, count: int, every: int, first: int = 0) -> Lesson:
             count = min(count, len(corpus))
-            told = [answers(plan.family, plan.facts) for plan in map(World(world).plan, range(count))]
+            plans = map(World(world).plan, range(first, first + count))
+            told = [answers(plan.family, plan.facts) for plan in plans]
             small = thumbnails(corpus, count, dvae, every, recipe.size, self.out / f"judge_{name}.npy")
             return Lesson(small, told)
 
         lessons = [
-            seen("world", self.corpus, shown, recipe.pictures, recipe.decoded),
+            seen("world", self.corpus, shown, recipe.pictures, recipe.decoded, self.recipe.first),
             seen("unseen", unseen, other, recipe.unseen, recipe.decoded),
         ]
         exams = {
@@ -136,7 +147,7 @@ class Workshop:
         dvae = read_dvae(self.out)
         for corpus in (self.corpus, self.heldout, *others):
             if not corpus.has_codes:
-                tokenize(dvae, corpus)
+                tokenize(dvae, corpus, self.recipe.tokenizer.precision)
         return dvae
 
     def _words(self) -> BpeTokenizer:

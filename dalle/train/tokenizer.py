@@ -5,6 +5,7 @@ autoencoder; k-means over its bottleneck then gives the codebook, and the encode
 logits rank the codes by their distance. The relaxed ELBO takes over from that warm start.
 """
 
+import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -166,12 +167,19 @@ def export(net: DVAE, out: Path) -> None:
     config.save(net.config, out / "dvae.json")
 
 
-def tokenize(net: DVAE, corpus: Corpus, batch: int = 32) -> None:
-    """Write the likeliest codes of every picture of the corpus beside it."""
+def tokenize(net: DVAE, corpus: Corpus, precision: str = "fp32", batch: int = 32) -> None:
+    """Write the likeliest codes of every picture of the corpus beside it.
+
+    With `precision` "bf16" the features are taken in half precision, two to three times as fast on a CPU. The logits
+    are not: they are large and many codes nearly tie, so that half of all places would get another code.
+    """
     device, count = next(net.parameters()).device, min(LIKELIEST, net.vocab)
+    if precision == "bf16":
+        net = place(copy.deepcopy(net), device).to(torch.bfloat16)
+        net.encoder.output.float()
 
     def read(start: int) -> tuple[np.ndarray, np.ndarray]:
-        codes, odds = net.likeliest(to_images(corpus.pictures[start : start + batch]).to(device), count)
+        codes, odds = net.likeliest(place(to_images(corpus.pictures[start : start + batch]), device), count)
         return codes.cpu().numpy(), odds.cpu().numpy()
 
     corpus.write_codes(map(read, range(0, len(corpus), batch)))

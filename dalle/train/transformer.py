@@ -18,7 +18,7 @@ from dalle.nn.dvae import DVAE
 from dalle.nn.transformer import SoftTargets, Transformer, TransformerConfig
 from dalle.text import BpeTokenizer
 from dalle.train.corpus import Corpus
-from dalle.train.loop import Average, Means, Run, autocast, cosine, set_lr
+from dalle.train.loop import Average, Means, Run, autocast, cosine, load, set_lr
 
 
 @dataclass(frozen=True)
@@ -114,8 +114,11 @@ def train_transformer(
     dvae: DVAE,
     out: Path,
     minutes: float | None,
+    start: Path | None = None,
 ) -> bool:
-    """Train for at most `minutes`; True once the schedule is complete and the weights are exported."""
+    """Train for at most `minutes`, from noise or from the net in a folder; True once the schedule is complete and the
+    weights are exported. Raises TrainingError where that net has other sizes.
+    """
     torch.manual_seed(recipe.seed)
     device = pick_device("auto")
     sizes = TransformerConfig(
@@ -130,6 +133,8 @@ def train_transformer(
         shift=recipe.shift,
     )
     net = Transformer(sizes).to(device)
+    if start is not None:
+        load(net, checkpoint.read_tensors(start, "transformer"))
     average = Average(net, recipe.decay)
     optimizers = Optimizers(net, recipe)
     run = Run("transformer", out, recipe.steps, minutes, {"net": net, "average": average.net, "optimizer": optimizers})

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -82,7 +83,10 @@ def test_the_tokenizer_learns_and_its_decoder_is_polished(corpus: Corpus, tmp_pa
     net = read_dvae(tmp_path)
     learned = measure(net, corpus.pictures)
     assert learned["psnr_mean"] > untrained + 2
+    tokenize(net, corpus, "bf16")
+    hurried = corpus.odds[:].copy(), corpus.tokens[:].copy()
     tokenize(net, corpus)
+    assert (hurried[1] == corpus.tokens).mean() > 0.9 and hurried[0].shape == corpus.odds.shape
     images = to_images(corpus.pictures)
     assert corpus.tokens.shape == (12, 4, 4) and (corpus.tokens == net.encode(images).numpy()).all()
     odds = net.logits(images).detach().log_softmax(1).permute(0, 2, 3, 1).numpy()  # (N, h, w, V)
@@ -351,3 +355,28 @@ def test_what_is_complete_is_not_done_again(tiny_model: Path):
     before = {path: path.stat().st_mtime_ns for path in tiny_model.glob("*.safetensors")}
     train.run("all", "tiny", out=tiny_model)
     assert before == {path: path.stat().st_mtime_ns for path in tiny_model.glob("*.safetensors")}
+
+
+def test_nets_go_on_from_a_model_with_pictures_that_are_new_to_them(tiny_model: Path, tmp_path: Path):
+    train.run("transformer", "tiny", out=tmp_path, start=str(tiny_model), first=1000, steps=1)
+    train.run("clip", "tiny", out=tmp_path, start=str(tiny_model), first=1000, steps=1)
+    world = World(RECIPES["tiny"].world)
+    assert Corpus(tmp_path / "corpus" / "train").captions[0][0] == world.plan(1000).caption
+    for name in ("dvae.safetensors", "tokenizer.json"):
+        assert (tmp_path / name).read_bytes() == (tiny_model / name).read_bytes()
+    for name in ("transformer", "clip"):
+        before, after = checkpoint.read_tensors(tiny_model, name), checkpoint.read_tensors(tmp_path, name)
+        for key in before:  # one step, of a schedule that begins with small ones
+            torch.testing.assert_close(after[key], before[key], atol=5e-3, rtol=0)
+
+
+def test_nets_of_other_sizes_do_not_go_on(tiny_model: Path, tmp_path: Path):
+    shutil.copytree(tiny_model, tmp_path / "model")
+    tensors = checkpoint.read_tensors(tiny_model, "transformer")
+    checkpoint.write_tensors(
+        {**tensors, "position": tensors["position"][:-1]}, tmp_path / "model", "transformer", torch.float16
+    )
+    with pytest.raises(TrainingError, match="other sizes"):
+        train.run("transformer", "tiny", out=tmp_path / "out", start=str(tmp_path / "model"))
+    with pytest.raises(TrainingError, match="'text' has no number of steps"):
+        train.run("text", "tiny", out=tmp_path / "out", steps=3)
