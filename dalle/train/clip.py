@@ -3,7 +3,7 @@
 An open_clip model, trained with its in-batch softmax (Radford et al. 2021, section 2.3). Most captions have false
 twins: the same nouns with colors, counts or relations exchanged, or one noun taken for another. The twins of the whole
 batch are further wrong answers for every picture, so that neither a bag of words (Yuksekgonul et al. 2023) nor the
-color alone is enough.
+color alone is enough. In the same way, what the transformer drew of some of the captions are further wrong pictures.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from dalle.models import pick_device
 from dalle.ranking import CONFIG, WEIGHTS, ClipRanker, Preprocess, build, open_clip
 from dalle.text import BpeTokenizer
 from dalle.train.corpus import Corpus, to_images
-from dalle.train.loop import Average, Run, autocast, cosine, load, set_lr
+from dalle.train.loop import Average, Run, autocast, cosine, load, place, set_lr
 
 RIVALS = 64  # captions that a picture's own one has to beat in recall@1
 _MAX_SCALE = float(np.log(100))  # of the logits, as in the paper
@@ -36,13 +36,14 @@ class ClipRecipe:
     """What is trained, how long and how fast."""
 
     image_size: int = 112  # pixels
-    patch_size: int = 16
-    width: int = 192
-    layers: int = 6
+    width: int = 32  # channels of the picture tower's first stage; they double from stage to stage
+    stages: tuple[int, ...] = (1, 1, 1, 1)  # blocks of each
     text_width: int = 192
     text_layers: int = 2
     embed_dim: int = 192
     decoded: int = 2  # each such picture is seen as the VAE paints it
+    drawn: int = 12_000  # of these, so many have a caption that the transformer draws as well
+    misses: int = 24  # such drawings in a batch
     context: int = 32  # text tokens read; a longer caption is cut
     steps: int = 1100
     batch: int = 128
@@ -62,23 +63,44 @@ class ClipRecipe:
         return round(self.image_size / (1 - 2 * self.shift))
 
 
-class Batches:
-    """Batch `step`: pictures, their captions and the false captions; the same step always gives the same."""
+class Batch(NamedTuple):
+    """Text i belongs to picture i, for as many as there are pairs; what lies behind them belongs to none."""
 
-    def __init__(self, corpus: Corpus, pictures: np.ndarray, tokenizer: BpeTokenizer, recipe: ClipRecipe):
-        """`pictures` (N, S, S, 3) uint8 are those of the corpus, perhaps smaller."""
+    images: Tensor  # (B + G, 3, S, S) in [0, 1]; the last G are drawings of texts among the B
+    texts: Tensor  # (B + F, T)
+    pairs: int  # B
+
+
+class Batches:
+    """Batch `step`: pictures, captions, drawings and false captions; the same step always gives the same."""
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        pictures: np.ndarray,
+        tokenizer: BpeTokenizer,
+        recipe: ClipRecipe,
+        drawn: np.ndarray | None = None,
+    ):
+        """`pictures` (N, S, S, 3) uint8 are those of the corpus, perhaps smaller; `drawn` (M, S, S, 3) is what was
+        drawn of the captions of pictures 0, d, 2d …, where d is `recipe.decoded`.
+        """
         self.pictures, self.recipe = pictures, recipe
+        self.drawn = pictures[:0] if drawn is None else drawn
         self.captions = [_encode(texts, tokenizer, recipe.context) for texts in corpus.captions]
         self.negatives = [_encode(texts, tokenizer, recipe.context) for texts in corpus.negatives]
 
-    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
-        """(B, 3, S, S) in [0, 1] and (B + F, T): text i belongs to picture i, the last F to none."""
+    def __getitem__(self, step: int) -> Batch:
         rng = np.random.default_rng((self.recipe.seed, step))
         count = min(self.recipe.batch, len(self.pictures))
-        chosen = np.sort(rng.choice(len(self.pictures), count, replace=False))
+        misses = rng.choice(len(self.drawn), min(self.recipe.misses, count, len(self.drawn)), replace=False)
+        missed = misses * max(1, self.recipe.decoded)
+        others = np.setdiff1d(np.arange(len(self.pictures)), missed)
+        chosen = np.sort(np.concatenate([missed, rng.choice(others, count - len(missed), replace=False)]))
         true = torch.stack([row[rng.integers(len(row))] for row in (self.captions[i] for i in chosen)])
         texts = torch.cat([true, *(self.negatives[i] for i in chosen)])
-        return augment(to_images(self.pictures[chosen]), self.recipe, rng), texts
+        shown = np.concatenate([self.pictures[chosen], self.drawn[np.sort(misses)]])
+        return Batch(augment(to_images(shown), self.recipe, rng), texts, count)
 
 
 def _encode(texts: Sequence[str], tokenizer: BpeTokenizer, context: int) -> Tensor:
@@ -97,21 +119,24 @@ def augment(images: Tensor, recipe: ClipRecipe, rng: np.random.Generator) -> Ten
     places[:, :, 2] = rng.uniform(-2 * recipe.shift, 2 * recipe.shift, (count, 2))
     grid = F.affine_grid(torch.from_numpy(places), [count, 3, size, size], align_corners=False)
     moved = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
-    soft = round(count * recipe.blurred)
-    small = F.interpolate(moved[:soft], round(size * rng.uniform(0.4, 0.9)), mode="bilinear", antialias=True)
-    return torch.cat([F.interpolate(small, size, mode="bilinear"), moved[soft:]])
+    soft = torch.from_numpy(rng.permutation(count)[: round(count * recipe.blurred)])
+    small = F.interpolate(moved[soft], round(size * rng.uniform(0.4, 0.9)), mode="bilinear", antialias=True)
+    moved[soft] = F.interpolate(small, size, mode="bilinear")
+    return moved
 
 
 def model_config(recipe: ClipRecipe, tokenizer: BpeTokenizer) -> dict[str, Any]:
-    """The open_clip config. The text tower reads both ways and answers at [BOS], as no token ends a row."""
+    """The open_clip config: a ResNet for pictures, since convolutions count and name things after far fewer pictures
+    than attention. The text tower reads both ways and answers at [BOS], as no token ends a row.
+    """
     return {
         "embed_dim": recipe.embed_dim,
         "vision_cfg": {
             "image_size": recipe.image_size,
-            "patch_size": recipe.patch_size,
             "width": recipe.width,
-            "layers": recipe.layers,
+            "layers": list(recipe.stages),
             "head_width": 64,
+            "patch_size": None,
         },
         "text_cfg": {
             "context_length": min(recipe.context, tokenizer.length),
@@ -125,14 +150,14 @@ def model_config(recipe: ClipRecipe, tokenizer: BpeTokenizer) -> dict[str, Any]:
     }
 
 
-def contrastive_loss(images: Tensor, texts: Tensor, scale: Tensor) -> Tensor:
-    """open_clip's symmetric cross-entropy, with more captions than pictures.
+def contrastive_loss(images: Tensor, texts: Tensor, pairs: int, scale: Tensor) -> Tensor:
+    """open_clip's symmetric cross-entropy, with more captions and pictures than pairs.
 
-    (B, E), (B + F, E) of length one, () -> (); caption i belongs to picture i, the last F to none.
+    (B + G, E), (B + F, E) of length one, B, () -> (); caption i belongs to picture i, the last F and G to none.
     """
-    per_image, per_text = open_clip().ClipLoss().get_logits(images, texts, scale)  # (B, B + F), (B + F, B)
-    own = torch.arange(len(images), device=images.device)
-    return (F.cross_entropy(per_image, own) + F.cross_entropy(per_text[: len(images)], own)) / 2
+    per_image, per_text = open_clip().ClipLoss().get_logits(images, texts, scale)  # (B + G, B + F) and transposed
+    own = torch.arange(pairs, device=images.device)
+    return (F.cross_entropy(per_image[:pairs], own) + F.cross_entropy(per_text[:pairs], own)) / 2
 
 
 class Words(nn.Module):
@@ -172,17 +197,19 @@ def train_clip(
     out: Path,
     minutes: float | None,
     start: Path | None = None,
+    drawn: np.ndarray | None = None,
 ) -> bool:
     """Train for at most `minutes`, from noise or from the CLIP in a folder; True once the schedule is complete and the
-    weights are exported. Raises TrainingError where that one has other sizes.
+    weights are exported. `pictures` and `drawn` are those of `Batches`. Raises TrainingError where that CLIP has other
+    sizes.
     """
     torch.manual_seed(recipe.seed)
     device = pick_device("auto")
-    net = build(model_config(recipe, tokenizer)).to(device)
+    net = place(build(model_config(recipe, tokenizer)), device)
     if start is not None:
         load(net, load_file(start / WEIGHTS))
     average = Average(net, recipe.decay)
-    batches, prepare = Batches(corpus, pictures, tokenizer, recipe), Preprocess(net)
+    batches, prepare = Batches(corpus, pictures, tokenizer, recipe, drawn), Preprocess(net)
     words = Words(torch.cat(batches.captions), recipe.embed_dim, tokenizer.bpe_size).to(device)
     learned = nn.ModuleList([net, words])
     optimizer = torch.optim.AdamW(_groups(learned, recipe.weight_decay), recipe.lr, (0.9, 0.98))
@@ -191,12 +218,13 @@ def train_clip(
     average.updates = run.step
     for step in run:
         set_lr(optimizer, cosine(run.share, recipe.warmup))
-        images, texts = (part.to(device) for part in batches[step])
+        images, texts, pairs = batches[step]
+        images, texts = place(images, device), texts.to(device)
         with autocast(device, recipe.precision), _attention(device):
             seen, read = net.encode_image(prepare(images)), net.encode_text(texts)
         seen, read = seen.float(), read.float()
-        named = words(seen, texts[: len(images)])
-        loss = contrastive_loss(F.normalize(seen), F.normalize(read), net.logit_scale.exp())
+        named = words(seen[:pairs], texts[:pairs])
+        loss = contrastive_loss(F.normalize(seen), F.normalize(read), pairs, net.logit_scale.exp())
         optimizer.zero_grad(set_to_none=True)
         (loss + recipe.words * named).backward()
         nn.utils.clip_grad_norm_(learned.parameters(), 1.0)
@@ -227,7 +255,10 @@ def _groups(net: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
 
 def export(net: nn.Module, recipe: ClipRecipe, tokenizer: BpeTokenizer, run: Run, heldout: Corpus) -> None:
     """Write `clip.json` and `clip.safetensors` (fp16), and measure what they hold."""
-    tensors = {name: tensor.half().contiguous() for name, tensor in net.state_dict().items()}
+    tensors = {
+        name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
+        for name, tensor in net.state_dict().items()
+    }
     save_file(tensors, run.out / WEIGHTS)
     config.save(model_config(recipe, tokenizer), run.out / CONFIG)
     run.summary["recipe"] = config.to_json(recipe)

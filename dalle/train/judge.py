@@ -16,11 +16,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dalle import checkpoint, config
+from dalle.errors import TrainingError
 from dalle.judge import NAME, QUESTIONS, Answers, Judge
 from dalle.models import pick_device
 from dalle.nn.classifier import Classifier, ClassifierConfig
 from dalle.train.corpus import to_images
-from dalle.train.loop import Average, Run, autocast, cosine, place, set_lr
+from dalle.train.loop import Average, Run, autocast, cosine, load, place, set_lr
 
 _UNASKED = -1  # a label where a question makes no sense
 
@@ -122,13 +123,24 @@ class Batches:
 
 
 def train_judge(
-    recipe: JudgeRecipe, lessons: Sequence[Lesson], exams: Mapping[str, Lesson], out: Path, minutes: float | None
+    recipe: JudgeRecipe,
+    lessons: Sequence[Lesson],
+    exams: Mapping[str, Lesson],
+    out: Path,
+    minutes: float | None,
+    start: Path | None = None,
 ) -> bool:
-    """Train for at most `minutes`; True once the schedule is complete, the weights exported and the exams taken."""
+    """Train for at most `minutes`, from noise or from the judge in a folder; True once the schedule is complete, the
+    weights exported and the exams taken. Raises TrainingError where that judge has other sizes or answers.
+    """
     torch.manual_seed(recipe.seed)
     device = pick_device("auto")
     sizes = form((told for part in lessons for told in part.answers), recipe)
     net = place(Classifier(sizes), device)
+    if start is not None:
+        if config.to_json(config.load(ClassifierConfig, start / f"{NAME}.json")) != config.to_json(sizes):
+            raise TrainingError("The judge to go on from has other sizes or other answers than these pictures ask for.")
+        load(net, checkpoint.read_tensors(start, NAME))
     average = Average(net, recipe.decay)
     optimizer = torch.optim.AdamW(net.parameters(), recipe.lr, (0.9, 0.98), weight_decay=recipe.weight_decay)
     run = Run(NAME, out, recipe.steps, minutes, {"net": net, "average": average.net, "optimizer": optimizer})
@@ -148,8 +160,6 @@ def train_judge(
         if step % 50 == 0:
             run.log(loss=loss)
     if run.finished:
-        for ours, theirs in zip(average.net.buffers(), net.buffers(), strict=True):
-            ours.copy_(theirs)  # of the normalisations, which have no gradient to average
         checkpoint.write_tensors(average.net.state_dict(), out, NAME, torch.float16)
         config.save(sizes, out / f"{NAME}.json")
         judge = Judge.load(out, device)

@@ -23,7 +23,10 @@ P = TypeVar("P", bound=nn.Module | Tensor)
 
 
 class Average(Generic[N]):
-    """An exponential moving average of a net's weights; it forgets faster while it is young."""
+    """An exponential moving average of a net's weights; it forgets faster while it is young.
+
+    What normalisations count is no weight: it is taken over as it stands.
+    """
 
     def __init__(self, net: N, decay: float):
         self.net = copy.deepcopy(net).requires_grad_(False)
@@ -41,6 +44,8 @@ class Average(Generic[N]):
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         ours, theirs = [p.detach() for p in self.net.parameters()], [p.detach() for p in net.parameters()]
         torch._foreach_lerp_(ours, theirs, 1 - decay)
+        for counted, current in zip(self.net.buffers(), net.buffers(), strict=True):
+            counted.copy_(current)
 
 
 class Means:

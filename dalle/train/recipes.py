@@ -52,11 +52,11 @@ SMALL = Recipe(
             "made_of": 4.0,
             "in_shape_of": 1.0,
             "surface": 1.5,
-            "word": 5.0,
+            "word": 9.0,
             "style": 3.0,
-            "period": 1.5,
+            "period": 2.0,
             "bird": 3.5,
-            "two_panel": 4.5,
+            "two_panel": 5.0,
         },
     ),
     tokenizer=TokenizerRecipe(
@@ -93,7 +93,16 @@ TINY = Recipe(
         width=32, depth=2, heads=2, steps=10, batch=4, sample_every=8, precision="fp32", compiled=False
     ),
     clip=ClipRecipe(
-        image_size=32, width=64, layers=1, text_width=64, text_layers=1, embed_dim=16, context=24, steps=4, batch=16
+        image_size=32,
+        width=8,
+        text_width=64,
+        text_layers=1,
+        embed_dim=16,
+        context=24,
+        steps=4,
+        batch=16,
+        drawn=8,
+        misses=4,
     ),
     judge=JudgeRecipe(size=32, width=8, hidden=8, unseen=32, steps=4, batch=8, precision="fp32"),
 )

@@ -6,14 +6,18 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from dalle import config, lexicon
 from dalle.errors import TrainingError
-from dalle.families.native import CARD, Card, read_dvae
+from dalle.families.native import CARD, Card, read_dvae, read_transformer
 from dalle.judge import answers
+from dalle.models import pick_device
 from dalle.nn.dvae import DVAE
 from dalle.text import BpeTokenizer
 from dalle.train.clip import train_clip
 from dalle.train.corpus import Corpus, Source
+from dalle.train.drawings import drawings
 from dalle.train.judge import Lesson, train_judge
 from dalle.train.polish import polish
 from dalle.train.recipes import Recipe
@@ -110,8 +114,21 @@ class Workshop:
             return True
         recipe, count, dvae = self.recipe.clip, len(self.corpus), self._read_codes()
         small = thumbnails(self.corpus, count, dvae, recipe.decoded, recipe.stored, self.out / "clip_pictures.npy")
-        text = self._words()
-        return train_clip(recipe, text, self.corpus, small, self.heldout, self.out, self._minutes, self.start)
+        text, drawn = self._words(), self._drawings(dvae)
+        return train_clip(recipe, text, self.corpus, small, self.heldout, self.out, self._minutes, self.start, drawn)
+
+    def _drawings(self, dvae: DVAE) -> np.ndarray | None:
+        """What the transformer makes of the captions of pictures that were seen through the VAE."""
+        recipe = self.recipe.clip
+        if not recipe.drawn:
+            return None
+        place = self.out if self.start is None or (self.out / "transformer.json").exists() else self.start
+        if place == self.out:
+            self._need("transformer.json", "transformer")
+        captions = [texts[0] for texts in self.corpus.captions[:: max(1, recipe.decoded)]][: recipe.drawn]
+        device, file = pick_device("auto"), self.out / "clip_drawings.npy"
+        net, text, options = read_transformer(place, device), self._words(), self.recipe.options
+        return drawings(net, text, dvae.to(device), captions, options, recipe.stored, file)
 
     def _judge(self) -> bool:
         if (self.out / "judge.json").exists():
@@ -139,7 +156,7 @@ class Workshop:
             "real": seen("real", self.heldout, heldout, recipe.exam, 0),
             "reconstructed": seen("reconstructed", self.heldout, heldout, recipe.exam, 1),
         }
-        return train_judge(recipe, lessons, exams, self.out, self._minutes)
+        return train_judge(recipe, lessons, exams, self.out, self._minutes, self.start)
 
     def _read_codes(self, *others: Corpus) -> DVAE:
         """The dVAE, once the tokens of all pictures are written beside them."""

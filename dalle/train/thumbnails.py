@@ -2,10 +2,12 @@
 through its decoder, and those who look at drawings should have seen its hand.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from dalle.nn.dvae import DVAE
@@ -21,21 +23,32 @@ def thumbnails(corpus: Corpus, count: int, dvae: DVAE, every: int, size: int, fi
 
     Raises DataError where the corpus has no codes for it.
     """
+    starts = tqdm(range(0, count, _BATCH), file.stem)
+    shown = (_shown(corpus, range(start, min(start + _BATCH, count)), dvae, every) for start in starts)
+    return kept((shrunk(images, size) for images in shown), file)
+
+
+def kept(batches: Iterable[np.ndarray], file: Path) -> np.ndarray:
+    """All batches as one, from `file` where it exists, and otherwise written there."""
     if not file.exists():
-        starts = tqdm(range(0, count, _BATCH), file.stem)
-        small = [_small(corpus, range(start, min(start + _BATCH, count)), dvae, every, size) for start in starts]
         part = file.with_suffix(".part.npy")
-        np.save(part, np.concatenate(small))
+        np.save(part, np.concatenate(list(batches)))
         part.rename(file)
     return np.load(file, mmap_mode="r")
 
 
+def shrunk(images: Tensor, size: int) -> np.ndarray:
+    """(B, 3, H, W) in [0, 1] -> (B, size, size, 3) uint8."""
+    return resize(images, size).mul(255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+
+
 @torch.inference_mode()
-def _small(corpus: Corpus, chosen: range, dvae: DVAE, every: int, size: int) -> np.ndarray:
+def _shown(corpus: Corpus, chosen: range, dvae: DVAE, every: int) -> Tensor:
+    """(B, 3, H, W) in [0, 1]"""
     device = next(dvae.parameters()).device
     images = place(to_images(corpus.pictures[chosen.start : chosen.stop]), device)
     if every:
         tokens = torch.from_numpy(corpus.tokens[chosen.start : chosen.stop : every].astype(np.int64))
         with autocast(device, "bf16"):
             images[::every] = dvae.decode(tokens.to(device))
-    return resize(images, size).mul(255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    return images

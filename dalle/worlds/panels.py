@@ -191,7 +191,7 @@ class TwoPanel(Family):
         color = stage.color(0.15)
         value = stage.pick([value for value in CHANGES[kind].values if value != color])
         noun = stage.pick([noun for noun in nouns if noun != value])
-        center = stage.vary(_CENTER[0], 40), _CENTER[1]
+        center = stage.scatter(_CENTER[0], 40), _CENTER[1]  # what is copied can stand anywhere
         pose = {} if kind == "wearing" else stage.pose()
         top = thing(noun, center, _SIDE, color, **pose)
         changed = value if kind == "color" else color

@@ -83,8 +83,10 @@ class Stage:
 
     def vary(self, value: int, spread: int) -> int:
         """`value` moved by up to `spread` pixels, snapped to the lattice; not moved in the small world."""
-        if self.small:
-            return value
+        return value if self.small else self.scatter(value, spread)
+
+    def scatter(self, value: int, spread: int) -> int:
+        """`value` moved by up to `spread` pixels, snapped to the lattice, in every world."""
         moved = value + int(self.rng.integers(-spread, spread + 1))
         return round(moved / self.lattice) * self.lattice
 

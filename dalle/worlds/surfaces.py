@@ -1,8 +1,8 @@
 """Things that carry a picture or a written word: road sign, storefront, mug, T-shirt, postage stamp…
 
-Words are set in one bold face of fixed width. Every letter has its own cell, whose width is a multiple of 16
-drawing units where the word's length allows, and cells start on that grid: the same letter in the same place
-always gives the same pixels, so letters can be learned through a coarse grid of image tokens.
+Words are set in one bold face of fixed width, and in one size where their length allows. Every letter has its own cell
+of 32 drawing units on a grid of 16, and stands on a line of that grid: the same letter always gives the same pixels
+and the same few image tokens, wherever and on whatever it is written.
 """
 
 from __future__ import annotations
@@ -83,8 +83,7 @@ def draw_surface(
 
 # ---------------------------------------------------------------------------------------------- contents
 
-_PITCHES = (64, 48, 32, 24, 16)
-_LARGEST_LETTER = 40  # shorter words are spaced out
+_PITCHES = (32, 24, 16)
 _GRID = 16
 _HALO = 24  # how far the light of a neon picture reaches, in drawing units
 
@@ -100,9 +99,8 @@ def letter_cells(letters: int, box: Box) -> tuple[float, float]:
 def _put_word(picture: Image.Image, word: str, box: Box, ink: RGB, glowing: bool) -> None:
     unit = picture.width / UNITS
     left, pitch = letter_cells(len(word), box)
-    letter = min(pitch, _LARGEST_LETTER)
-    font = text_font("mono bold", max(1, round(letter * unit / 0.6)))  # the face is 0.6 em wide
-    baseline = round(((box[1] + box[3]) / 2 + 0.45 * letter) / 8) * 8
+    font = text_font("mono bold", max(1, round(pitch * unit / 0.6)))  # the face is 0.6 em wide
+    baseline = round(((box[1] + box[3]) / 2 + 0.45 * pitch) / _GRID) * _GRID
     mask = Image.new("L", picture.size)
     pen = ImageDraw.Draw(mask)
     for index, character in enumerate(word):
@@ -328,7 +326,7 @@ _SHIRTS = (*_PALE, _Palette((58, 62, 76), _WHITE))
 _LAYOUTS: Mapping[str, Mapping[str, _Layout]] = {
     "road sign": {
         PICTURE: _Layout((52, 20, 204, 172), _paint_road_sign, _WARNINGS),
-        WORD: _Layout((16, 72, 240, 136), _paint_road_sign, _ROAD_SIGNS),
+        WORD: _Layout((16, 80, 240, 144), _paint_road_sign, _ROAD_SIGNS),
     },
     "storefront": {
         PICTURE: _Layout((64, 12, 192, 140), _paint_storefront, _SIGN_BOARDS),
@@ -363,6 +361,6 @@ _LAYOUTS: Mapping[str, Mapping[str, _Layout]] = {
     },
     "business card": {
         PICTURE: _Layout((72, 70, 184, 198), _paint_business_card, _PALE),
-        WORD: _Layout((16, 88, 240, 152), _paint_business_card, _PALE),
+        WORD: _Layout((16, 96, 240, 160), _paint_business_card, _PALE),
     },
 }

@@ -1,6 +1,7 @@
 """Training our CLIP: the loss counts false captions, pictures keep their colors and sides, a short run learns."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from dalle.train.corpus import Corpus
 
 COLORS = {"red": (220, 30, 30), "green": (30, 180, 60), "blue": (40, 60, 220)}
 RECIPE = ClipRecipe(
-    image_size=32, patch_size=16, width=64, layers=1, text_width=64, text_layers=1,
+    image_size=32, width=8, text_width=64, text_layers=1,
     embed_dim=32, context=6, steps=100, batch=6, lr=1e-3, precision="fp32",
 )  # fmt: skip
 
@@ -39,9 +40,9 @@ def tokenizer(corpus: Corpus) -> BpeTokenizer:
     return BpeTokenizer.train([texts[0] for texts in corpus.captions * 3], vocab_size=200, length=8)
 
 
-def test_the_loss_is_the_cross_entropy_over_true_and_false_captions() -> None:
+def test_the_loss_is_the_cross_entropy_over_true_and_false_captions_and_pictures() -> None:
     generator = torch.Generator().manual_seed(0)
-    images = F.normalize(torch.randn(3, 8, generator=generator))
+    images = F.normalize(torch.randn(4, 8, generator=generator))
     texts = F.normalize(torch.randn(5, 8, generator=generator))
     expected = 0.0
     for own in range(3):
@@ -49,22 +50,34 @@ def test_the_loss_is_the_cross_entropy_over_true_and_false_captions() -> None:
         by_text = [10 * texts[own] @ image for image in images]
         expected -= (by_image[own] - torch.tensor(by_image).logsumexp(0)) / 6
         expected -= (by_text[own] - torch.tensor(by_text).logsumexp(0)) / 6
-    torch.testing.assert_close(contrastive_loss(images, texts, torch.tensor(10.0)), expected)
+    torch.testing.assert_close(contrastive_loss(images, texts, 3, torch.tensor(10.0)), expected)
 
 
 def test_a_batch_belongs_to_its_step(corpus: Corpus, tokenizer: BpeTokenizer) -> None:
     batches = Batches(corpus, corpus.pictures, tokenizer, RECIPE)
-    (images, texts), (again, _), (other, _) = batches[3], batches[3], batches[4]
-    assert images.shape == (6, 3, 32, 32) and texts.shape == (12, 6)
-    assert torch.equal(images, again) and not torch.equal(images, other)
-    assert torch.equal(texts[0], tokenizer.encode(corpus.captions[0][0])[:6])  # 6 of 6 pictures, in order
-    assert torch.equal(texts[6], tokenizer.encode(corpus.negatives[0][0])[:6])
+    one, again, other = batches[3], batches[3], batches[4]
+    assert one.images.shape == (6, 3, 32, 32) and one.texts.shape == (12, 6) and one.pairs == 6
+    assert torch.equal(one.images, again.images) and not torch.equal(one.images, other.images)
+    assert torch.equal(one.texts[0], tokenizer.encode(corpus.captions[0][0])[:6])  # 6 of 6 pictures, in order
+    assert torch.equal(one.texts[6], tokenizer.encode(corpus.negatives[0][0])[:6])
+
+
+def test_a_drawing_comes_with_the_picture_whose_caption_it_missed(corpus: Corpus, tokenizer: BpeTokenizer) -> None:
+    drawn = np.zeros((3, 64, 64, 3), np.uint8) + np.array([[[[10]]], [[[20]]], [[[30]]]], np.uint8)
+    batches = Batches(corpus, corpus.pictures, tokenizer, replace(RECIPE, batch=3, misses=2, decoded=2), drawn)
+    for step in range(8):
+        images, texts, pairs = batches[step]
+        assert (len(images), pairs) == (5, 3)
+        captions = [row.tolist() for row in texts[:pairs]]
+        for gray in images[pairs:].mean((1, 2, 3)) * 255 / 10:
+            missed = corpus.captions[2 * (round(gray.item()) - 1)][0]  # drawings are of pictures 0, 2 and 4
+            assert tokenizer.encode(missed)[:6].tolist() in captions
 
 
 def test_a_picture_without_a_false_caption_adds_no_column(corpus: Corpus, tokenizer: BpeTokenizer) -> None:
     batches = Batches(corpus, corpus.pictures, tokenizer, RECIPE)
     batches.negatives[5] = batches.negatives[5][:0]
-    assert len(batches[0][1]) == 11
+    assert len(batches[0].texts) == 11
 
 
 def test_augmented_pictures_keep_their_sides_and_colors(corpus: Corpus) -> None:

@@ -112,6 +112,11 @@ def read_dvae(place: Path, device: torch.device = CPU) -> DVAE:
     return _net(IMAGES, "dvae", place, device, torch.float32)
 
 
+def read_transformer(place: Path, device: torch.device = CPU) -> Transformer:
+    """The transformer alone: `transformer.json` and its weights."""
+    return _net(MODELS, "transformer", place, device, torch.float32)
+
+
 def _net(kinds: dict[str, Any], name: str, place: Path, device: torch.device, dtype: torch.dtype) -> Any:
     sizes = _sizes(kinds, name, place)
     return _read(lambda: kinds[name][0](sizes), place, name, device, dtype)

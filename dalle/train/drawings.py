@@ -1,0 +1,61 @@
+"""What a transformer draws of captions that it learned from: near misses, which those who rank have to tell from the
+world's own pictures.
+
+A ranker chooses among drawings, and one that never saw a bad drawing takes it for a good one. Where a caption has to
+find its picture among drawings for the same caption, it learns how much likelier a picture is in the world than from
+the model (Gutmann & Hyvärinen 2010), and the best of many samples by that measure is nearer to the world than the model
+itself (Deng et al. 2020, arXiv 2004.11714).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from dalle import sampling
+from dalle.contracts import SamplingOptions
+from dalle.nn.dvae import DVAE
+from dalle.nn.transformer import Transformer
+from dalle.text import BpeTokenizer
+from dalle.train.loop import autocast
+from dalle.train.thumbnails import kept, shrunk
+
+_BATCH = 64
+
+
+def drawings(
+    net: Transformer,
+    text: BpeTokenizer,
+    dvae: DVAE,
+    captions: Sequence[str],
+    options: SamplingOptions,
+    size: int,
+    file: Path,
+) -> np.ndarray:
+    """(N, size, size, 3) uint8, one picture for each of N captions; kept in `file`."""
+    prompts = torch.stack([text.encode(caption) for caption in captions])  # (N, T)
+    starts = tqdm(range(0, len(captions), _BATCH), file.stem)
+    drawn = (_drawn(net, dvae, prompts, text.null, range(start, start + _BATCH), options) for start in starts)
+    return kept((shrunk(images, size) for images in drawn), file)
+
+
+@torch.inference_mode()
+def _drawn(
+    net: Transformer, dvae: DVAE, prompts: Tensor, null: Tensor, chosen: range, options: SamplingOptions
+) -> Tensor:
+    """(B, 3, H, W) in [0, 1]: unlike `sampling.draw`, one drawing of each of B sentences at once."""
+    device, (h, w) = next(net.parameters()).device, dvae.grid
+    prompts = prompts[chosen.start : chosen.stop].to(device)  # (B, T)
+    table = sampling.uniforms(0, range(chosen.start, chosen.start + len(prompts)), h * w).to(device)  # (B, I)
+    logits, state = net.prefill(torch.cat([prompts, null.to(device).expand_as(prompts)]))  # (2B, V)
+    tokens: list[Tensor] = []
+    for position in range(h * w):
+        if tokens:
+            logits = net.step(tokens[-1].repeat(2), state)
+        kept_logits, codes = sampling.filter_logits(sampling.guide(logits, options.guidance), options)
+        tokens.append(sampling.choose(kept_logits, codes, table[:, position]))
+    with autocast(device, "bf16"):
+        return dvae.decode(torch.stack(tokens, 1).view(-1, h, w)).float()
