@@ -2,10 +2,15 @@
 
 Ids 0 … n-1 are the BPE vocabulary, n … n+T-1 the paddings: where a caption ends before position p of the row,
 the model sees token n+p there (paper, section 2.2: a padding token learned for each text position).
+
+Where a caption quotes a word to be written, the end of the row shows it once more, centred, letter by letter, two
+positions to a letter, as it will stand in the picture. So a letter's position in the row says where it goes, whatever
+the sentence around it is.
 """
 
 from __future__ import annotations
 
+import re
 import string
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,6 +26,7 @@ _SPACE = "▁"  # stands for a space at the start of a word, so that pieces spel
 _QUOTED = rf"{_SPACE}?(?<!\w)'(?:[^']|(?<=\w)'(?=\w))+'(?!\w)"  # a word written in the picture
 _SPELLED = rf"\A{_SPACE}?'(?=.*'\z)|(?!\A)\G."  # within one: the opening quote, then letter by letter
 _WORD = rf"{_SPACE}?\p{{L}}+(?:['-]\p{{L}}+)*|{_SPACE}?[^{_SPACE}\p{{L}}]|{_SPACE}"
+_LANE = 16  # positions of the row where a quoted word is set, and how many columns it has in the picture
 _ALPHABET = [*string.ascii_lowercase, *string.digits, *"'.,-:;!?()&", _SPACE]
 
 
@@ -48,7 +54,12 @@ class BpeTokenizer:
     def encode(self, prompt: str) -> Tensor:
         """str -> (T,) int64; what does not fit is cut."""
         ids = [0, *self._ids(prompt)][: self.length]
-        return torch.cat([torch.tensor(ids), self._paddings[len(ids) :]])
+        row = torch.cat([torch.tensor(ids), self._paddings[len(ids) :]])
+        word = self._quoted(prompt)
+        if word and 2 * len(word) <= _LANE <= self.length - len(ids):
+            start = self.length - _LANE // 2 - len(word)
+            row[start : start + 2 * len(word) : 2] = torch.tensor([self._letter(letter) for letter in word])
+        return row
 
     def count(self, prompt: str) -> int:
         """How many tokens the prompt needs, [BOS] included; more than `length` means that it will be cut."""
@@ -98,6 +109,15 @@ class BpeTokenizer:
         except Exception as error:  # the library raises bare Exception for any text that is no tokenizer
             raise CheckpointError(f"{path.name} is not a tokenizer file.") from error
         return cls(bpe, length)
+
+    def _quoted(self, prompt: str) -> str:
+        """The first word in quotes, as it is read; empty where there is none."""
+        found = re.search(_QUOTED, self._bpe.normalizer.normalize_str(valid(prompt)))
+        return found[0].removeprefix(_SPACE)[1:-1] if found else ""
+
+    def _letter(self, letter: str) -> int:
+        number = self._bpe.token_to_id(letter)
+        return 1 if number is None else number  # [UNK]
 
     def _ids(self, prompt: str) -> list[int]:
         return self._bpe.encode(valid(prompt), add_special_tokens=False).ids

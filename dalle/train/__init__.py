@@ -26,8 +26,8 @@ def run(
     """One stage, or "all" but the judge in order, for at most `minutes`; what is complete is not done again.
 
     Args:
-        start: a model of the same recipe, of which the transformer and CLIP go on, and the dVAE and the text tokenizer
-            stay as they are.
+        start: a model of the same recipe, of which the transformer, CLIP and the judge go on, and the dVAE and the text
+            tokenizer stay as they are.
         first: the number of the world's first picture to learn from.
         steps: those of the stage, in place of the recipe's.
 

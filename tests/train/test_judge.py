@@ -1,12 +1,14 @@
 """The judge: forms are filled in from facts, a blank asks nothing, and a short run learns to read pictures."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from dalle.errors import TrainingError
 from dalle.judge import QUESTIONS, Judge, answers, spelling
 from dalle.train.judge import Batches, JudgeRecipe, Lesson, augment, form, labels, loss_of, measure, train_judge
 from dalle.worlds import World, WorldConfig
@@ -95,9 +97,18 @@ def test_a_judge_learns_to_read_and_goes_on_where_it_was_stopped(pairs: Lesson, 
     ]
 
 
+def test_a_judge_goes_on_from_another_that_answers_the_same(pairs: Lesson, tmp_path: Path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert train_judge(RECIPE, [pairs], {}, first, None)
+    assert train_judge(replace(RECIPE, steps=1), [pairs], {}, second, None, start=first)
+    assert measure(Judge.load(second, torch.device("cpu")), pairs)["color"]["right"] > 0.7
+    one_question = Lesson(pairs.pictures, [{"color": told["color"]} for told in pairs.answers])
+    with pytest.raises(TrainingError, match="other answers"):
+        train_judge(RECIPE, [one_question], {}, tmp_path / "third", None, start=first)
+
+
 def test_a_folder_of_pictures_teaches_no_judge(tmp_path: Path):
     from dalle import train
-    from dalle.errors import TrainingError
 
     with pytest.raises(TrainingError, match="facts"):
         train.run("judge", "tiny", data=str(tmp_path), out=tmp_path / "out")

@@ -328,6 +328,16 @@ def test_psnr_is_that_of_the_textbook():
     torch.testing.assert_close(psnr(a, b), torch.full((2,), -10 * math.log10(F.mse_loss(a, b).item())))
 
 
+def test_what_a_normalisation_counts_is_not_averaged():
+    net = nn.BatchNorm1d(2)
+    average = Average(net, decay=0.9)
+    for _ in range(3):
+        net(torch.randn(8, 2) + 5)
+        average.update(net)
+    assert torch.equal(average.net.running_mean, net.running_mean) and net.running_mean.min() > 1
+    assert average.net.num_batches_tracked == 3
+
+
 def test_the_curve_is_kept_over_sittings(tmp_path: Path):
     for steps in (3, 5):
         run = Run("count", tmp_path, steps, None, {})
