@@ -55,6 +55,20 @@ def test_quoted_words_are_spelled_whatever_the_quotes(tokenizer, quotes):
     ]
 
 
+def test_a_quoted_word_is_set_where_it_will_stand_whatever_is_said_around_it(tokenizer):
+    roomy = BpeTokenizer(Tokenizer.from_str(tokenizer._bpe.to_str()), length=40)
+    letters = dict(zip(range(28, 36, 2), "bird", strict=True))  # of places 24 to 39
+    for caption in ("a sign that says 'bird'", "‘Bird’ on the beach"):
+        row, n = roomy.encode(caption), roomy.count(caption)
+        for place in range(n, 40):
+            spelled = letters.get(place)
+            expected = roomy.bpe_size + place if spelled is None else roomy._bpe.token_to_id(spelled)
+            assert row[place] == expected
+    for caption in ("a red bird", "a sign that says 'redbirdhat'", "the red bird's hat " * 7 + "'bird'"):
+        row, n = roomy.encode(caption), roomy.count(caption)
+        assert row[n:].tolist() == [roomy.bpe_size + place for place in range(n, 40)]
+
+
 def test_an_apostrophe_is_no_quote(tokenizer):
     assert tokenizer.pieces("the red bird’s hat")[1:3] == ["▁red", "▁bird's"]
     assert tokenizer.pieces("the red birds' hat")[1] == "▁red"

@@ -42,7 +42,7 @@ class ClipRecipe:
     text_layers: int = 2
     embed_dim: int = 192
     decoded: int = 2  # each such picture is seen as the VAE paints it
-    drawn: int = 12_000  # of these, so many have a caption that the transformer draws as well
+    drawn: int = 3520  # of these, so many have a caption that the transformer draws as well
     misses: int = 24  # such drawings in a batch
     context: int = 32  # text tokens read; a longer caption is cut
     steps: int = 1100

@@ -55,7 +55,7 @@ def _drawn(
     for position in range(h * w):
         if tokens:
             logits = net.step(tokens[-1].repeat(2), state)
-        kept_logits, codes = sampling.filter_logits(sampling.guide(logits, options.guidance), options)
-        tokens.append(sampling.choose(kept_logits, codes, table[:, position]))
+        guided = sampling.guide(logits, options.guidance)  # (B, V)
+        tokens.append(sampling.choose(*sampling.filter_logits(guided, options), table[:, position]))
     with autocast(device, "bf16"):
         return dvae.decode(torch.stack(tokens, 1).view(-1, h, w)).float()

@@ -71,6 +71,12 @@ def form(answers: Iterable[Answers], recipe: JudgeRecipe) -> ClassifierConfig:
     return ClassifierConfig(questions, kinds, recipe.size, recipe.width, recipe.hidden)
 
 
+def _shape(sizes: ClassifierConfig) -> tuple[object, ...]:
+    """What two nets have to share for one to take the other's weights."""
+    answers = {kind: tuple(names) for kind, names in sizes.answers.items()}
+    return list(sizes.questions.items()), answers, sizes.size, sizes.width, sizes.hidden
+
+
 def labels(answers: Sequence[Answers], sizes: ClassifierConfig) -> Tensor:
     """(N, Q) int64, -1 where a question is not asked."""
     places = {kind: {name: i for i, name in enumerate(names)} for kind, names in sizes.answers.items()}
@@ -138,7 +144,7 @@ def train_judge(
     sizes = form((told for part in lessons for told in part.answers), recipe)
     net = place(Classifier(sizes), device)
     if start is not None:
-        if config.to_json(config.load(ClassifierConfig, start / f"{NAME}.json")) != config.to_json(sizes):
+        if _shape(config.load(ClassifierConfig, start / f"{NAME}.json")) != _shape(sizes):
             raise TrainingError("The judge to go on from has other sizes or other answers than these pictures ask for.")
         load(net, checkpoint.read_tensors(start, NAME))
     average = Average(net, recipe.decay)

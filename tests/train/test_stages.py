@@ -376,8 +376,10 @@ def test_nets_go_on_from_a_model_with_pictures_that_are_new_to_them(tiny_model: 
         assert (tmp_path / name).read_bytes() == (tiny_model / name).read_bytes()
     for name in ("transformer", "clip"):
         before, after = checkpoint.read_tensors(tiny_model, name), checkpoint.read_tensors(tmp_path, name)
-        for key in before:  # one step, of a schedule that begins with small ones
-            torch.testing.assert_close(after[key], before[key], atol=5e-3, rtol=0)
+        assert before.keys() == after.keys()
+        for key in before:  # one step, of a schedule that begins with small ones; normalisations count faster
+            if "running" not in key and "tracked" not in key:
+                torch.testing.assert_close(after[key], before[key], atol=5e-3, rtol=0)
 
 
 def test_nets_of_other_sizes_do_not_go_on(tiny_model: Path, tmp_path: Path):
