@@ -69,7 +69,7 @@ SMALL = Recipe(
     polish=PolishRecipe(steps=1200),
     clip=ClipRecipe(batch=64, steps=3000),
     judge=JudgeRecipe(steps=8000),
-    options=SamplingOptions(guidance=1.5, temperature=0.5, top_k=128),
+    options=SamplingOptions(guidance=1.5, temperature=0.35, top_k=128),
 )
 
 # A few seconds in all: does every stage run?
