@@ -440,7 +440,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", default="world", help="world, or a folder of pictures with captions (world)")
     parser.add_argument("--recipe", default="small", help="sizes and lengths of the stages (small)")
     parser.add_argument("--minutes", type=float, help="stop after this long; the same command goes on from there")
-    parser.add_argument("--start", help="a model whose transformer and CLIP go on, with its tokenizers (none)")
+    parser.add_argument("--start", help="a model whose nets go on, with its tokenizers (none)")
     parser.add_argument("--first", type=_whole, default=0, help="the number of the first picture to learn from (0)")
     parser.add_argument("--steps", type=_count, help="of the stage, in place of the recipe's")
 

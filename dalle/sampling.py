@@ -124,7 +124,19 @@ def draw(
     logits, state = model.prefill(prompts, first if start else None)
     members = _in_lanes(candidates, model.lanes)
     tables = [uniforms(seed, group, len(kept)) for group in members]
-    groups = [_Group(model, table, logits, state, options, guided, kept, lookahead) for table in tables]
+    groups = [
+        _Group(
+            model,
+            table,
+            logits.repeat_interleave(len(table), 0),
+            state.repeat(len(table)),
+            options,
+            guided,
+            kept,
+            lookahead,
+        )
+        for table in tables
+    ]
     drawn = {candidate: row for row, candidate in enumerate(chain(*members))}
     rows = torch.tensor([drawn[candidate] for candidate in candidates], device=logits.device)
     together = zip(*(group.draw(start, telling=likelihoods is not None) for group in groups), strict=True)
@@ -132,6 +144,31 @@ def draw(
         if likelihoods is not None:
             likelihoods[:, position] = torch.cat([told for _, told in parts])[rows]
         yield torch.cat([tokens for tokens, _ in parts])[rows]
+
+
+def draw_each(
+    model: TokenModel,
+    texts: Tensor,
+    null: Tensor,
+    seed: int,
+    candidates: Sequence[int],
+    options: SamplingOptions,
+    length: int,
+) -> Iterator[Tensor]:
+    """Draw one candidate of each of n sentences, all at once; the device's rounding may depend on n.
+
+    Args:
+        texts: (n, T) the sentences; null: (T,) the empty caption, used when `options.guidance` is not 1.
+        candidates: n numbers; sentence i is drawn by the row of the table of `seed` that candidate i has.
+        length: I
+
+    Yields: (n,) the next token of every picture.
+    """
+    guided = options.guidance != 1
+    logits, state = model.prefill(torch.cat([texts, null.expand_as(texts)]) if guided else texts)
+    free = torch.full((length,), -1)
+    group = _Group(model, uniforms(seed, candidates, length), logits, state, options, guided, free, lookahead=1)
+    yield from (tokens for tokens, _ in group.draw(0, telling=False))
 
 
 def _in_lanes(candidates: Sequence[int], lanes: int | None) -> list[Sequence[int]]:
@@ -162,9 +199,9 @@ class _Group:
         lookahead: int,
     ):
         self.model: Any = model
-        self.state: Any = state.repeat(len(table))
+        self.state: Any = state  # of n sequences, or 2n
         self.table = table if logits.device.type == "mps" else table.to(logits.device)  # (n, I); MPS has no float64
-        self.logits = logits.repeat_interleave(len(table), 0)[:, None]  # (n or 2n, 1, V)
+        self.logits = logits[:, None]  # (n or 2n, 1, V)
         self.options, self.guided = options, guided
         self.kept, self.lookahead = kept.to(logits.device), lookahead
 

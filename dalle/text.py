@@ -58,7 +58,8 @@ class BpeTokenizer:
         word = self._quoted(prompt)
         if word and 2 * len(word) <= _LANE <= self.length - len(ids):
             start = self.length - _LANE // 2 - len(word)
-            row[start : start + 2 * len(word) : 2] = torch.tensor([self._letter(letter) for letter in word])
+            letters = [self._bpe.token_to_id(letter) or self._bpe.token_to_id(UNKNOWN) for letter in word]
+            row[start : start + 2 * len(word) : 2] = torch.tensor(letters)
         return row
 
     def count(self, prompt: str) -> int:
@@ -114,10 +115,6 @@ class BpeTokenizer:
         """The first word in quotes, as it is read; empty where there is none."""
         found = re.search(_QUOTED, self._bpe.normalizer.normalize_str(valid(prompt)))
         return found[0].removeprefix(_SPACE)[1:-1] if found else ""
-
-    def _letter(self, letter: str) -> int:
-        number = self._bpe.token_to_id(letter)
-        return 1 if number is None else number  # [UNK]
 
     def _ids(self, prompt: str) -> list[int]:
         return self._bpe.encode(valid(prompt), add_special_tokens=False).ids

@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from dalle import config
+from dalle import checkpoint, config
 from dalle.models import pick_device
 from dalle.ranking import CONFIG, WEIGHTS, ClipRanker, Preprocess, build, open_clip
 from dalle.text import BpeTokenizer
@@ -58,6 +58,11 @@ class ClipRecipe:
     seed: int = 0
 
     @property
+    def stride(self) -> int:
+        """From one picture whose caption is drawn to the next: all of them were seen through the VAE, if any were."""
+        return max(1, self.decoded)
+
+    @property
     def stored(self) -> int:
         """Pixels along a side that the corpus is kept at: of which, zoomed in furthest, `image_size` are left."""
         return round(self.image_size / (1 - 2 * self.shift))
@@ -83,7 +88,7 @@ class Batches:
         drawn: np.ndarray | None = None,
     ):
         """`pictures` (N, S, S, 3) uint8 are those of the corpus, perhaps smaller; `drawn` (M, S, S, 3) is what was
-        drawn of the captions of pictures 0, d, 2d …, where d is `recipe.decoded`.
+        drawn of the captions of pictures 0, d, 2d …, where d is `recipe.stride`.
         """
         self.pictures, self.recipe = pictures, recipe
         self.drawn = pictures[:0] if drawn is None else drawn
@@ -94,7 +99,7 @@ class Batches:
         rng = np.random.default_rng((self.recipe.seed, step))
         count = min(self.recipe.batch, len(self.pictures))
         misses = rng.choice(len(self.drawn), min(self.recipe.misses, count, len(self.drawn)), replace=False)
-        missed = misses * max(1, self.recipe.decoded)
+        missed = misses * self.recipe.stride
         others = np.setdiff1d(np.arange(len(self.pictures)), missed)
         chosen = np.sort(np.concatenate([missed, rng.choice(others, count - len(missed), replace=False)]))
         true = torch.stack([row[rng.integers(len(row))] for row in (self.captions[i] for i in chosen)])
@@ -207,7 +212,7 @@ def train_clip(
     device = pick_device("auto")
     net = place(build(model_config(recipe, tokenizer)), device)
     if start is not None:
-        load(net, load_file(start / WEIGHTS))
+        load(net, checkpoint.read_tensors(start, Path(WEIGHTS).stem))
     average = Average(net, recipe.decay)
     batches, prepare = Batches(corpus, pictures, tokenizer, recipe, drawn), Preprocess(net)
     words = Words(torch.cat(batches.captions), recipe.embed_dim, tokenizer.bpe_size).to(device)

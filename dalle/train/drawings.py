@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from dalle import sampling
 from dalle.contracts import SamplingOptions
@@ -21,7 +20,7 @@ from dalle.nn.dvae import DVAE
 from dalle.nn.transformer import Transformer
 from dalle.text import BpeTokenizer
 from dalle.train.loop import autocast
-from dalle.train.thumbnails import kept, shrunk
+from dalle.train.thumbnails import kept
 
 _BATCH = 64
 
@@ -37,25 +36,17 @@ def drawings(
 ) -> np.ndarray:
     """(N, size, size, 3) uint8, one picture for each of N captions; kept in `file`."""
     prompts = torch.stack([text.encode(caption) for caption in captions])  # (N, T)
-    starts = tqdm(range(0, len(captions), _BATCH), file.stem)
-    drawn = (_drawn(net, dvae, prompts, text.null, range(start, start + _BATCH), options) for start in starts)
-    return kept((shrunk(images, size) for images in drawn), file)
+    return kept(lambda chosen: _drawn(net, dvae, prompts, text.null, chosen, options), len(prompts), _BATCH, size, file)
 
 
 @torch.inference_mode()
 def _drawn(
     net: Transformer, dvae: DVAE, prompts: Tensor, null: Tensor, chosen: range, options: SamplingOptions
 ) -> Tensor:
-    """(B, 3, H, W) in [0, 1]: unlike `sampling.draw`, one drawing of each of B sentences at once."""
+    """(B, 3, H, W) in [0, 1]"""
     device, (h, w) = next(net.parameters()).device, dvae.grid
-    prompts = prompts[chosen.start : chosen.stop].to(device)  # (B, T)
-    table = sampling.uniforms(0, range(chosen.start, chosen.start + len(prompts)), h * w).to(device)  # (B, I)
-    logits, state = net.prefill(torch.cat([prompts, null.to(device).expand_as(prompts)]))  # (2B, V)
-    tokens: list[Tensor] = []
-    for position in range(h * w):
-        if tokens:
-            logits = net.step(tokens[-1].repeat(2), state)
-        guided = sampling.guide(logits, options.guidance)  # (B, V)
-        tokens.append(sampling.choose(*sampling.filter_logits(guided, options), table[:, position]))
+    texts = prompts[chosen.start : chosen.stop].to(device)  # (B, T)
+    tokens = sampling.draw_each(net, texts, null.to(device), 0, chosen, options, h * w)
+    grid = torch.stack(list(tokens), 1).view(-1, h, w)
     with autocast(device, "bf16"):
-        return dvae.decode(torch.stack(tokens, 1).view(-1, h, w)).float()
+        return dvae.decode(grid).float()

@@ -114,10 +114,11 @@ class Workshop:
             return True
         recipe, count, dvae = self.recipe.clip, len(self.corpus), self._read_codes()
         small = thumbnails(self.corpus, count, dvae, recipe.decoded, recipe.stored, self.out / "clip_pictures.npy")
-        text, drawn = self._words(), self._drawings(dvae)
+        text = self._words()
+        drawn = self._drawings(text, dvae)
         return train_clip(recipe, text, self.corpus, small, self.heldout, self.out, self._minutes, self.start, drawn)
 
-    def _drawings(self, dvae: DVAE) -> np.ndarray | None:
+    def _drawings(self, text: BpeTokenizer, dvae: DVAE) -> np.ndarray | None:
         """What the transformer makes of the captions of pictures that were seen through the VAE."""
         recipe = self.recipe.clip
         if not recipe.drawn:
@@ -125,10 +126,10 @@ class Workshop:
         place = self.out if self.start is None or (self.out / "transformer.json").exists() else self.start
         if place == self.out:
             self._need("transformer.json", "transformer")
-        captions = [texts[0] for texts in self.corpus.captions[:: max(1, recipe.decoded)]][: recipe.drawn]
+        captions = [texts[0] for texts in self.corpus.captions[:: recipe.stride]][: recipe.drawn]
         device, file = pick_device("auto"), self.out / "clip_drawings.npy"
-        net, text, options = read_transformer(place, device), self._words(), self.recipe.options
-        return drawings(net, text, dvae.to(device), captions, options, recipe.stored, file)
+        net = read_transformer(place, device)
+        return drawings(net, text, dvae.to(device), captions, self.recipe.options, recipe.stored, file)
 
     def _judge(self) -> bool:
         if (self.out / "judge.json").exists():

@@ -2,7 +2,7 @@
 through its decoder, and those who look at drawings should have seen its hand.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,16 +23,18 @@ def thumbnails(corpus: Corpus, count: int, dvae: DVAE, every: int, size: int, fi
 
     Raises DataError where the corpus has no codes for it.
     """
-    starts = tqdm(range(0, count, _BATCH), file.stem)
-    shown = (_shown(corpus, range(start, min(start + _BATCH, count)), dvae, every) for start in starts)
-    return kept((shrunk(images, size) for images in shown), file)
+    return kept(lambda chosen: _shown(corpus, chosen, dvae, every), count, _BATCH, size, file)
 
 
-def kept(batches: Iterable[np.ndarray], file: Path) -> np.ndarray:
-    """All batches as one, from `file` where it exists, and otherwise written there."""
+def kept(show: Callable[[range], Tensor], count: int, batch: int, size: int, file: Path) -> np.ndarray:
+    """(count, size, size, 3) uint8, small copies of the (B, 3, H, W) pictures in [0, 1] that `show` gives for a range
+    of at most `batch` numbers; from `file` where it exists, and otherwise written there.
+    """
     if not file.exists():
+        starts = tqdm(range(0, count, batch), file.stem)
+        small = [shrunk(show(range(start, min(start + batch, count))), size) for start in starts]
         part = file.with_suffix(".part.npy")
-        np.save(part, np.concatenate(list(batches)))
+        np.save(part, np.concatenate(small))
         part.rename(file)
     return np.load(file, mmap_mode="r")
 
