@@ -16,7 +16,7 @@ from dalle.__main__ import main
 from dalle.chart import BLUE
 from dalle.judge import Judge, spelling
 from dalle.judging import Trial
-from dalle.judging.report import BestOf, Panels, Report, Row, comparison, curve_picture
+from dalle.judging.report import BestOf, Panels, Report, Row, comparison, curve_picture, gallery
 from dalle.judging.sheets import Sheet, save
 from dalle.judging.topics import TOPICS, Aspect
 from dalle.train.recipes import RECIPES
@@ -108,6 +108,14 @@ def test_tables_show_figures_beside_aims_and_ceilings():
     compared = comparison({"guidance 1": report(0.5), "guidance 2": report(0.75)}).splitlines()
     assert len({len(line) for line in compared}) == 1
     assert [cell.strip() for cell in compared[-1].strip("|").split("|")] == ["guidance 2", "25%", "75%", "75%"]
+
+
+def test_tables_stay_with_galleries_of_sixteen_where_more_are_drawn():
+    points = tuple(BestOf(k, k / 100, {"birds": k / 100}) for k in (1, 16, 64))
+    many = replace(report(0.5), samples=64, curve=points)
+    assert gallery(8) == 8 and "best of 16" in many.table() and "best of 64" not in many.table()
+    heads, _, row = comparison({"top-k 8": many}).splitlines()
+    assert "best of 16" in heads and [cell.strip() for cell in row.split("|")][2:4] == ["1%", "16%"]
 
 
 def test_the_curve_rises_where_the_figures_do():

@@ -22,7 +22,7 @@ from dalle.contracts import Borders, Candidate, Request, SamplingOptions
 from dalle.engine import Studio
 from dalle.errors import ModelError
 from dalle.judge import NAME, Judge
-from dalle.judging.report import BestOf, Panels, Report, Row, doubling
+from dalle.judging.report import BestOf, Panels, Report, Row, doubling, gallery
 from dalle.judging.sheets import Sheet, save
 from dalle.judging.topics import TOPICS, Question, Topic
 from dalle.train.loop import psnr
@@ -58,7 +58,8 @@ def examine(
 ) -> Report:
     """Draw the first `captions` captions of every topic, `samples` pictures each; shows a progress bar.
 
-    With `out`, also writes two contact sheets for each topic there. Raises ModelError for a model that has no CLIP.
+    With `out`, also writes two contact sheets for each topic there, of the first gallery. Raises ModelError for a model
+    that has no CLIP.
     """
     if studio.bundle.ranker is None:
         raise ModelError(f"'{studio.bundle.name}' cannot be measured: it has no CLIP to rank with.")
@@ -111,7 +112,7 @@ class _Examiner:
     def trial(self, index: int, question: Question, topic: Topic, sheet: Sheet) -> Trial:
         ranked = self._drawn(Request(question.caption, self.samples, seed=index, options=self.options, previews=0))
         drawn = sorted(ranked, key=lambda candidate: candidate.index)
-        sheet.add(question.caption, [candidate.picture for candidate in ranked])
+        sheet.add(question.caption, self._first(ranked))
         net, real = self.studio.bundle.images, images.to_tensor([question.real])
         decoded = net.decode(net.encode(real.to(self.studio.device))).cpu()
         pixels = torch.cat([images.to_tensor([candidate.picture for candidate in drawn]), real, decoded])
@@ -134,18 +135,23 @@ class _Examiner:
             example = source[index]
             tokens = self.studio.read(example.picture)
             kept = Borders(top=net.grid[0] // 2).of(tokens)
-            request = Request(example.caption, self.samples, seed=index, options=self.options, kept=kept, previews=0)
-            gallery = self._drawn(request)
-            sheet.add(example.caption, [candidate.picture for candidate in gallery])
+            count = gallery(self.samples)
+            request = Request(example.caption, count, seed=index, options=self.options, kept=kept, previews=0)
+            drawn = self._drawn(request)
+            sheet.add(example.caption, self._first(drawn))
             ceiling = _bottom_psnr(self.studio.show(tokens), example.picture)
-            gaps = {c.index: ceiling - _bottom_psnr(c.picture, example.picture) for c in gallery}
+            gaps = {c.index: ceiling - _bottom_psnr(c.picture, example.picture) for c in drawn}
             ceilings.append(ceiling)
             random.append(gaps[0])
-            ranked.append(gaps[gallery[0].index])
+            ranked.append(gaps[drawn[0].index])
             self.bar.update()
         if out is not None:
             save(sheet, out)
         return Panels(captions, *(round(median(values), 2) for values in (ceilings, random, ranked)))
+
+    def _first(self, ranked: Sequence[Candidate]) -> list[Image.Image]:
+        """Those that would have been ranked together, best first, had no more been drawn than go into a gallery."""
+        return [candidate.picture for candidate in ranked if candidate.index < gallery(self.samples)]
 
     def _drawn(self, request: Request) -> tuple[Candidate, ...]:
         """What a person would get, best first."""
@@ -164,7 +170,7 @@ def _rows(results: Mapping[Topic, Sequence[Trial]], samples: int) -> Iterable[Ro
             name = aspect.name
             means = (
                 _mean(trial.best_of(1, name) for trial in trials),
-                _mean(trial.best_of(samples, name) for trial in trials),
+                _mean(trial.best_of(gallery(samples), name) for trial in trials),
                 _mean(trial.real[name] for trial in trials),
                 _mean(trial.decoded[name] for trial in trials),
             )

@@ -12,6 +12,13 @@ from dalle import config
 from dalle.chart import FAINT, Axis, Curve, chart
 from dalle.judging import sheets
 
+GALLERY = 16  # candidates of which CLIP's favorite is what the aims are for
+
+
+def gallery(samples: int) -> int:
+    """How many of so many samples are ranked together for the tables and the sheets; the curve goes on to all."""
+    return min(samples, GALLERY)
+
 
 @dataclass(frozen=True)
 class Row:
@@ -20,9 +27,9 @@ class Row:
     topic: str
     aspect: str
     captions: int  # n, behind each of the shares
-    aim: float | None  # for the best of 16
+    aim: float | None  # for the best of GALLERY
     random: float  # any sample: the mean over all
-    ranked: float  # the first of the gallery
+    ranked: float  # the favorite of a gallery: the mean over all galleries
     real: float  # the world's own picture: how well the judge sees
     decoded: float  # that picture after the image tokenizer: the most that a model can reach
 
@@ -70,7 +77,7 @@ class Report:
 
     def table(self) -> str:
         """Markdown that can be read as it is."""
-        heads = ["held-out captions", "right", "n", "random", f"best of {self.samples}", "aim"]
+        heads = ["held-out captions", "right", "n", "random", f"best of {gallery(self.samples)}", "aim"]
         heads += ["ceiling: real", "through the VAE"]
         rows = [
             [
@@ -103,13 +110,13 @@ def comparison(reports: Mapping[str, Report]) -> str:
         [
             name,
             _percent(report.curve[0].mean),
-            _percent(report.curve[-1].mean),
+            *(_percent(point.mean) for point in report.curve if point.k == gallery(report.samples)),
             *(_percent(row.ranked) for row in report.figures),
         ]
         for name, report in reports.items()
     ]
-    samples = next(iter(reports.values())).samples
-    return markdown(["setting", "random", f"best of {samples}", *topics], rows, texts=1)
+    size = gallery(next(iter(reports.values())).samples)
+    return markdown(["setting", "random", f"best of {size}", *topics], rows, texts=1)
 
 
 def doubling(samples: int) -> list[int]:

@@ -24,6 +24,7 @@ from dalle import checkpoint, config
 from dalle.models import pick_device
 from dalle.ranking import CONFIG, WEIGHTS, ClipRanker, Preprocess, build, open_clip
 from dalle.text import BpeTokenizer
+from dalle.train.augment import moved, softened
 from dalle.train.corpus import Corpus, to_images
 from dalle.train.loop import Average, Run, autocast, cosine, load, place, set_lr
 
@@ -100,8 +101,9 @@ class Batches:
         count = min(self.recipe.batch, len(self.pictures))
         misses = rng.choice(len(self.drawn), min(self.recipe.misses, count, len(self.drawn)), replace=False)
         missed = misses * self.recipe.stride
-        others = np.setdiff1d(np.arange(len(self.pictures)), missed)
-        chosen = np.sort(np.concatenate([missed, rng.choice(others, count - len(missed), replace=False)]))
+        others = rng.choice(len(self.pictures), count, replace=False)
+        others = others[~np.isin(others, missed)][: count - len(missed)]
+        chosen = np.sort(np.concatenate([missed, others]))
         true = torch.stack([row[rng.integers(len(row))] for row in (self.captions[i] for i in chosen)])
         texts = torch.cat([true, *(self.negatives[i] for i in chosen)])
         shown = np.concatenate([self.pictures[chosen], self.drawn[np.sort(misses)]])
@@ -114,20 +116,11 @@ def _encode(texts: Sequence[str], tokenizer: BpeTokenizer, context: int) -> Tens
 
 
 def augment(images: Tensor, recipe: ClipRecipe, rng: np.random.Generator) -> Tensor:
-    """Move and zoom each picture a little and soften some; colors and sides stay, as captions name them.
+    """Move and zoom each picture a little and soften some; colors stay.
 
     (B, 3, H, W) in [0, 1] -> (B, 3, image_size, image_size) in [0, 1]
     """
-    count, size = len(images), recipe.image_size
-    places = np.zeros((count, 2, 3), np.float32)
-    places[:, 0, 0] = places[:, 1, 1] = rng.uniform(1 - 2 * recipe.shift, 1, count)
-    places[:, :, 2] = rng.uniform(-2 * recipe.shift, 2 * recipe.shift, (count, 2))
-    grid = F.affine_grid(torch.from_numpy(places), [count, 3, size, size], align_corners=False)
-    moved = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
-    soft = torch.from_numpy(rng.permutation(count)[: round(count * recipe.blurred)])
-    small = F.interpolate(moved[soft], round(size * rng.uniform(0.4, 0.9)), mode="bilinear", antialias=True)
-    moved[soft] = F.interpolate(small, size, mode="bilinear")
-    return moved
+    return softened(moved(images, recipe.image_size, recipe.shift, rng), recipe.blurred, rng)
 
 
 def model_config(recipe: ClipRecipe, tokenizer: BpeTokenizer) -> dict[str, Any]:

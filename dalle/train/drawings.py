@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from dalle import sampling
-from dalle.contracts import SamplingOptions
+from dalle.contracts import SamplingOptions, TokenModel
+from dalle.native import Accelerator
 from dalle.nn.dvae import DVAE
 from dalle.nn.transformer import Transformer
 from dalle.text import BpeTokenizer
@@ -35,18 +36,21 @@ def drawings(
     file: Path,
 ) -> np.ndarray:
     """(N, size, size, 3) uint8, one picture for each of N captions; kept in `file`."""
-    prompts = torch.stack([text.encode(caption) for caption in captions])  # (N, T)
-    return kept(lambda chosen: _drawn(net, dvae, prompts, text.null, chosen, options), len(prompts), _BATCH, size, file)
+    device = next(net.parameters()).device
+    prompts = torch.stack([text.encode(caption) for caption in captions]).to(device)  # (N, T)
+    # What a GPU has recorded takes the candidates of one sentence only.
+    model = Accelerator(net).finish() if device.type == "cpu" else net
+    null = text.null.to(device)
+    return kept(lambda chosen: _drawn(model, dvae, prompts, null, chosen, options), len(prompts), _BATCH, size, file)
 
 
 @torch.inference_mode()
 def _drawn(
-    net: Transformer, dvae: DVAE, prompts: Tensor, null: Tensor, chosen: range, options: SamplingOptions
+    model: TokenModel, dvae: DVAE, prompts: Tensor, null: Tensor, chosen: range, options: SamplingOptions
 ) -> Tensor:
     """(B, 3, H, W) in [0, 1]"""
-    device, (h, w) = next(net.parameters()).device, dvae.grid
-    texts = prompts[chosen.start : chosen.stop].to(device)  # (B, T)
-    tokens = sampling.draw_each(net, texts, null.to(device), 0, chosen, options, h * w)
+    device, (h, w) = prompts.device, dvae.grid
+    tokens = sampling.draw_each(model, prompts[chosen.start : chosen.stop], null, 0, chosen, options, h * w)
     grid = torch.stack(list(tokens), 1).view(-1, h, w)
     with autocast(device, "bf16"):
         return dvae.decode(grid).float()

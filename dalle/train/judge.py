@@ -20,6 +20,7 @@ from dalle.errors import TrainingError
 from dalle.judge import NAME, QUESTIONS, Answers, Judge
 from dalle.models import pick_device
 from dalle.nn.classifier import Classifier, ClassifierConfig
+from dalle.train.augment import moved, softened
 from dalle.train.corpus import to_images
 from dalle.train.loop import Average, Run, autocast, cosine, load, place, set_lr
 
@@ -96,17 +97,9 @@ def loss_of(logits: Mapping[str, Tensor], right: Tensor) -> Tensor:
 
 def augment(images: Tensor, recipe: JudgeRecipe, rng: np.random.Generator) -> Tensor:
     """Move, zoom and tint each picture a little and soften some. (B, 3, S, S) in [0, 1] -> the same."""
-    count, size = len(images), images.shape[-1]
-    places = np.zeros((count, 2, 3), np.float32)
-    places[:, 0, 0] = places[:, 1, 1] = rng.uniform(1 - 2 * recipe.shift, 1 + recipe.shift, count)
-    places[:, :, 2] = rng.uniform(-2 * recipe.shift, 2 * recipe.shift, (count, 2))
-    grid = F.affine_grid(torch.from_numpy(places), list(images.shape), align_corners=False)
-    moved = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
-    soft = round(count * recipe.blurred)
-    small = F.interpolate(moved[:soft], round(size * rng.uniform(0.5, 0.9)), mode="bilinear", antialias=True)
-    softened = torch.cat([F.interpolate(small, size, mode="bilinear"), moved[soft:]])
-    tint = rng.uniform(-recipe.tint, recipe.tint, (count, 3, 1, 1)).astype(np.float32)
-    return (softened + torch.from_numpy(tint)).clamp(0, 1)
+    seen = softened(moved(images, images.shape[-1], recipe.shift, rng), recipe.blurred, rng)
+    tint = rng.uniform(-recipe.tint, recipe.tint, (len(images), 3, 1, 1)).astype(np.float32)
+    return (seen + torch.from_numpy(tint)).clamp(0, 1)
 
 
 class Batches:
