@@ -67,7 +67,7 @@ SMALL = Recipe(
     ),
     transformer=TransformerRecipe(width=192, depth=6, heads=3, steps=10_000),
     polish=PolishRecipe(steps=1200),
-    clip=ClipRecipe(batch=64, steps=5600, drawn=8000, misses=32),
+    clip=ClipRecipe(batch=64, steps=3000),
     judge=JudgeRecipe(steps=8000),
     options=SamplingOptions(guidance=1.5, temperature=0.35, top_k=128),
 )
