@@ -24,6 +24,7 @@ from dalle.contracts import Candidate, ImageTokenizer, Request
 from dalle.engine import Studio
 from dalle.errors import ModelError, WorldError
 from dalle.judging.report import doubling, markdown
+from dalle.measured import BY_CLIP
 from dalle.ranking import ClipRanker
 from dalle.train.clip import RIVALS
 from dalle.train.loop import psnr
@@ -172,7 +173,7 @@ def evaluate(studio: Studio, world: World, captions: int = 200, samples: int = 1
         tokenizer=codes.summary(),
     )
     if out is not None:
-        config.save(report, out / "evaluation.json")
+        config.save(report, out / BY_CLIP)
         contact_sheet(best).save(out / "sheet.png")
         curve_picture(report).save(out / "curve.png")
     return report

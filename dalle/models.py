@@ -15,9 +15,9 @@ from dalle.contracts import Bundle, ImageTokenizer, SamplingOptions
 from dalle.errors import CheckpointError, DownloadError, HalfError, ModelError, SettingError, UnknownModelError
 from dalle.families import Family, Parts, families, native
 from dalle.hub import Source
+from dalle.measured import BY_CLIP, BY_JUDGE
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
-MEASURED = "evaluation.json"
 CLIP = "CLIP"  # the one part that is not needed to draw
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -246,8 +246,8 @@ def files(name: str) -> tuple[Path, list[str]]:
     if not native.detect(place):
         family_of(place)
         return place, [path.relative_to(place).as_posix() for path in sorted(place.rglob("*")) if path.is_file()]
-    measured = [MEASURED] if (place / MEASURED).is_file() else []
-    return place, native.files(place) + measured
+    told = [name for name in (BY_CLIP, BY_JUDGE) if (place / name).is_file()]
+    return place, native.files(place) + told
 
 
 def push(name: str, repo: str, private: bool = False) -> str:

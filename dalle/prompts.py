@@ -4,7 +4,6 @@ A slot that stands twice in a sentence is one slot. `{a}` is no slot: it becomes
 after it need. Every slot takes free text as well as its options; an empty one vanishes from the sentence.
 """
 
-import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -35,7 +34,7 @@ class Field:
 class Template:
     """A sentence with slots.
 
-    `measured` names the rows of a model's evaluation that tell whether it can draw such sentences.
+    `measured` names the families of captions that tell whether it can draw such sentences.
     `needs_picture`: it continues a picture whose top half is given.
     """
 
@@ -89,21 +88,6 @@ def skill(template: Template, scores: Mapping[str, float] | None) -> float | Non
     if scores is None or not template.measured:
         return None
     return min(scores.get(name, 0.0) for name in template.measured)
-
-
-def scores(place: Path | None) -> Mapping[str, float] | None:
-    """Of each kind of caption, how often a judge knows a model's pictures again, as a share of real pictures.
-
-    Read from the evaluation in the model's folder; None where there is none that can be read.
-    """
-    path = place and place / "evaluation.json"
-    if not path or not path.is_file():
-        return None
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
-        return {row["family"]: row["ranked"]["recall"] / max(row["real"]["recall"], 1e-6) for row in rows}
-    except (KeyError, TypeError, ValueError):  # the figures of some other program
-        return None
 
 
 @cache

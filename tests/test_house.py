@@ -38,6 +38,7 @@ FLOORS = {
     "dalle.text": 2,
     "dalle.yttm": 2,
     "dalle.languages": 0,
+    "dalle.measured": 0,
     "dalle.modelcard": 0,
     "dalle.prompts": 2,
     "dalle.images": 2,

@@ -94,7 +94,10 @@ def test_best_of_k_is_a_mean_over_groups_that_clip_chose_from():
 
 
 def report(best: float) -> Report:
-    rows = (Row("birds", "all", 24, 0.7, 0.25, best, 0.9, 0.8), Row("birds", "one", 24, None, 0.5, 0.6, 1.0, 1.0))
+    rows = (
+        Row("birds", "bird", "all", 24, 0.7, 0.25, best, 0.9, 0.8),
+        Row("birds", "bird", "one", 24, None, 0.5, 0.6, 1.0, 1.0),
+    )
     points = (BestOf(1, 0.25, {"birds": 0.25}), BestOf(2, best, {"birds": best}))
     return Report("emoji", "0", {"guidance": 2.0, "top_k": 128}, 2, 9.6, rows, points, Panels(24, 21.5, 5.25, 4.0))
 

@@ -22,9 +22,10 @@ from dalle.contracts import Borders, Candidate, Request, SamplingOptions
 from dalle.engine import Studio
 from dalle.errors import ModelError
 from dalle.judge import NAME, Judge
-from dalle.judging.report import BestOf, Panels, Report, Row, doubling, gallery
+from dalle.judging.report import BestOf, Panels, Report, Row, doubling
 from dalle.judging.sheets import Sheet, save
 from dalle.judging.topics import TOPICS, Question, Topic
+from dalle.measured import gallery
 from dalle.train.loop import psnr
 from dalle.worlds import World, WorldConfig
 
@@ -174,7 +175,7 @@ def _rows(results: Mapping[Topic, Sequence[Trial]], samples: int) -> Iterable[Ro
                 _mean(trial.real[name] for trial in trials),
                 _mean(trial.decoded[name] for trial in trials),
             )
-            yield Row(topic.name, name, len(trials), aspect.aim, *means)
+            yield Row(topic.name, topic.family, name, len(trials), aspect.aim, *means)
 
 
 def _curve(results: Mapping[Topic, Sequence[Trial]], samples: int) -> Iterable[BestOf]:

@@ -11,13 +11,7 @@ from PIL import Image
 from dalle import config
 from dalle.chart import FAINT, Axis, Curve, chart
 from dalle.judging import sheets
-
-GALLERY = 16  # candidates of which CLIP's favorite is what the aims are for
-
-
-def gallery(samples: int) -> int:
-    """How many of so many samples are ranked together for the tables and the sheets; the curve goes on to all."""
-    return min(samples, GALLERY)
+from dalle.measured import gallery
 
 
 @dataclass(frozen=True)
@@ -25,9 +19,10 @@ class Row:
     """One aspect of one topic; shares of pictures that are right."""
 
     topic: str
+    family: str  # of the world
     aspect: str
     captions: int  # n, behind each of the shares
-    aim: float | None  # for the best of GALLERY
+    aim: float | None  # for the best of a gallery
     random: float  # any sample: the mean over all
     ranked: float  # the favorite of a gallery: the mean over all galleries
     real: float  # the world's own picture: how well the judge sees

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -45,8 +46,7 @@ class Attention(nn.Module):
         q, k, v = self.project(x, rotation)
         if cache is not None:
             cache.write(0, k, v)
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
-        return self.merge(y)
+        return self.merge(_attend(q, k, v, mask))
 
     def step(
         self,
@@ -77,3 +77,17 @@ class Attention(nn.Module):
         seen = slice(position + x.shape[1])
         y = F.scaled_dot_product_attention(q, cache.keys[:, :, seen], cache.values[:, :, seen], attn_mask=mask)
         return self.merge(y)
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """(B, H, S, K) of a whole sequence -> (B, H, S, K); `mask` as in `Attention.forward`."""
+    if not (torch.compiler.is_compiling() and q.device.type == "cpu"):
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
+    # On a CPU, what the compiler makes of plain products learns faster than the library's own kernel
+    # (`python -m benchmarks.learning`).
+    if mask is None:
+        mask = q.new_ones(q.shape[-2], q.shape[-2], dtype=torch.bool).tril()
+    if mask.dtype == torch.bool:
+        mask = torch.zeros_like(mask, dtype=torch.float32).masked_fill(~mask, -torch.inf)
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # (B, H, S, S)
+    return (scores.float() + mask).softmax(-1).to(v.dtype) @ v

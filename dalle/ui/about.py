@@ -1,13 +1,10 @@
 """What the model is: its numbers, what it was measured to draw, how programs call it, and its card."""
 
-import json
-from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
-from dalle import modelcard
+from dalle import measured, modelcard
 from dalle.contracts import Bundle
 from dalle.ui.parts import home
 from dalle.ui.studios import Offer
@@ -53,25 +50,23 @@ def _language(offer: Offer | None) -> str:
 
 
 def _measured(place: Path | None) -> str:
-    """What a model was measured to draw, where its folder holds an evaluation."""
-    path = place and place / "evaluation.json"
-    if not path or not path.is_file():
+    """What a model was measured to draw, by a judge or else by CLIP, where its folder tells."""
+    if figures := measured.by_judge(place):
+        how = "How often a judge that has no part in the drawing sees in a picture what the caption says"
+    elif figures := measured.by_clip(place):
+        how = f"How often CLIP finds the caption of a picture among {figures.among}"
+    else:
         return ""
-    told = json.loads(path.read_text(encoding="utf-8"))
-    rows: Sequence[Mapping[str, Any]] = told["rows"]
     lines = "".join(
-        f"<tr><th>{escape(row['family'].replace('_', ' '))}</th>"
-        f'<td><span class="bar" style="--share:{row["ranked"]["recall"]:.3f}"></span></td>'
-        + "".join(f"<td>{row[kind]['recall']:.0%}</td>" for kind in ("ranked", "random", "real"))
-        + "</tr>"
-        for row in rows
+        f"<tr{' class=all' * (row.family == 'all')}><th>{escape(row.kind)}</th>"
+        f'<td><span class="bar" style="--share:{row.ranked:.3f}"></span></td>'
+        f"<td>{row.ranked:.0%}</td><td>{row.random:.0%}</td><td>{row.real:.0%}</td></tr>"
+        for row in figures.rows
     )
     return (
-        "<h3>What it draws, measured</h3>"
-        f'<p class="note">How often CLIP finds the caption of a picture among {told["rivals"]}, on {told["captions"]}'
-        f" captions that training never saw: for the best of {told['samples']} pictures, for a random one, and for the"
-        " true picture.</p>"
-        f'<table class="measured"><thead><tr><th>Kind of caption</th><td></td><th>Best of {told["samples"]}</th>'
+        f'<h3>What it draws, measured</h3><p class="note">{how}, for captions that training never saw: for the best of'
+        f" {figures.samples} pictures, for a random one, and for the true picture.</p>"
+        f'<table class="measured"><thead><tr><th>Kind of caption</th><td></td><th>Best of {figures.samples}</th>'
         f"<th>Random</th><th>True</th></tr></thead><tbody>{lines}</tbody></table>"
     )
 

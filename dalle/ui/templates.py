@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from dalle import prompts
+from dalle import measured, prompts
 from dalle.errors import DalleError, SettingError
 from dalle.prompts import Template
 from dalle.ui.parts import QUIET, html
@@ -22,7 +22,7 @@ MAX_COLUMNS = 24
 _HARD = 2 / 3  # a template is marked below this share of what real pictures reach
 _LONGEST = 200  # characters of a slot
 
-Scores = Mapping[str, float] | None  # of a model, as `prompts.scores` tells them
+Scores = Mapping[str, float] | None  # of a model, as `measured.scores` tells them
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def panel(target: gr.Textbox) -> Templates:
 
 def fit(studio: "Studio") -> tuple[str, Scores]:
     """Show what a model knows, and mark what it seldom draws well: the values of `Templates.outputs`."""
-    scores = prompts.scores(studio.bundle.place)
+    scores = measured.scores(studio.bundle.place)
     if not any(_known(family, scores) for family in prompts.families()):  # what was measured were other sentences
         scores = None
     return _first(scores), scores
@@ -163,8 +163,7 @@ def _notes(template: Template, scores: Scores) -> list[str]:
     if _is_hard(template, scores):
         share = prompts.skill(template, scores) or 0.0
         notes.append(
-            "<em>Hard for this model:</em> its best pictures of this kind are recognized"
-            f" {share:.0%} as often as real ones."
+            f"<em>Hard for this model:</em> its best pictures of this kind are right {share:.0%} as often as real ones."
         )
     return [*notes, escape(template.notes)]
 

@@ -51,6 +51,14 @@ def test_drawing_with_a_cache_equals_reading_all_at_once(patterns, shift):
         torch.testing.assert_close(stepped(net, text, image, prefix), whole[:, prefix:], atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("patterns", [(name,) for name in PATTERNS])
+def test_compiled_attention_reads_as_the_kernel_does(patterns):
+    net = make(patterns=patterns)
+    text, image = tokens(3)
+    compiled = torch.compile(net.forward, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(text, image), net(text, image), atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("shift", [False, True])
 def test_nothing_looks_ahead(shift):
     net = make(shift=shift)
