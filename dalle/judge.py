@@ -5,7 +5,8 @@ fill in the same form from the picture alone; a drawn picture is right where the
 says. It shares nothing with the CLIP that ranks.
 """
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -21,6 +22,7 @@ from dalle.worlds.scene import Facts, Thing
 
 NAME = "judge"  # of its files
 LETTERS = 8  # that are read of a word
+_DOUBT = math.log(0.02)  # the least log-probability that an answer counts with
 Answers = Mapping[str, str]
 
 QUESTIONS: dict[str, str] = {
@@ -131,8 +133,29 @@ class Judge:
     def read(self, images: Tensor) -> list[Answers]:
         """(B, 3, H, W) in [0, 1] -> the likeliest answer to every question, for each picture."""
         sizes = self.net.config
-        images = resize(images.to(next(self.net.parameters()).device), sizes.size, "bilinear")
-        chosen = {question: logits.argmax(1).tolist() for question, logits in self.net(images).items()}
+        chosen = {name: logits.argmax(1).tolist() for name, logits in self.net(self._prepared(images)).items()}
         rows = zip(*chosen.values(), strict=True)
         kinds = [sizes.answers[kind] for kind in sizes.questions.values()]
         return [{question: names[i] for question, names, i in zip(chosen, kinds, row, strict=True)} for row in rows]
+
+    @torch.inference_mode()
+    def belief(self, images: Tensor, wanted: Sequence[Answers]) -> Tensor:
+        """How sure it is that (B, 3, H, W) pictures in [0, 1] show what is wanted of each: (B,) in [0, 1].
+
+        It is the geometric mean of the probabilities of all wanted answers, of which none counts below one in fifty,
+        nor does one that it never learned; 1 where nothing is wanted.
+        """
+        sizes = self.net.config
+        odds = {question: logits.log_softmax(1) for question, logits in self.net(self._prepared(images)).items()}
+        places = {kind: {name: i for i, name in enumerate(names)} for kind, names in sizes.answers.items()}
+
+        def sure(row: int, question: str, answer: str) -> float:
+            place = places[sizes.questions[question]].get(answer) if question in odds else None
+            return _DOUBT if place is None else max(odds[question][row, place].item(), _DOUBT)
+
+        beliefs = [[sure(row, *told) for told in asked.items()] for row, asked in enumerate(wanted)]
+        return torch.tensor([sum(row) / max(1, len(row)) for row in beliefs]).exp()
+
+    def _prepared(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, 3, size, size) on the device of the net."""
+        return resize(images.to(next(self.net.parameters()).device), self.net.config.size, "bilinear")

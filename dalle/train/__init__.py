@@ -9,7 +9,8 @@ from pathlib import Path
 
 from dalle.errors import TrainingError
 
-STAGES = ("tokenizer", "polish", "text", "transformer", "clip")
+STAGES = ("tokenizer", "polish", "text", "transformer", "critic", "feedback", "clip")
+FACTUAL = ("critic", "feedback")  # of these, those that learn from the facts behind the pictures of the world
 JUDGE = "judge"  # for measuring; no part of a model
 
 
@@ -23,7 +24,8 @@ def run(
     first: int = 0,
     steps: int | None = None,
 ) -> None:
-    """One stage, or "all" but the judge in order, for at most `minutes`; what is complete is not done again.
+    """One stage, or "all" but the judge in order, for at most `minutes`; what is complete is not done again. From a
+    folder of pictures, "all" are those that need no facts.
 
     Args:
         start: a model of the same recipe, of which the transformer, CLIP and the judge go on, and the dVAE and the text
@@ -45,6 +47,7 @@ def run(
     chosen = replace(RECIPES[recipe], first=first)
     chosen = chosen if steps is None else shortened(chosen, stage, steps)
     workshop = Workshop(chosen, data, out, minutes, models.find(start) if start else None)
-    for name in STAGES if stage == "all" else (stage,):
+    possible = [name for name in STAGES if data == "world" or name not in FACTUAL]
+    for name in possible if stage == "all" else (stage,):
         if not workshop.complete(name):
             return

@@ -165,10 +165,17 @@ def set_lr(optimizer: torch.optim.Optimizer, factor: float) -> None:
 
 
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:
-    """Mixed precision: "bf16" or "fp32"."""
-    if precision == "fp32":
+    """Mixed precision: "bf16", where the device can, or "fp32"."""
+    if not halves(device, precision):
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def halves(device: torch.device, precision: str) -> bool:
+    """Whether to multiply in half precision: a CPU without instructions for it takes three times as long so."""
+    if device.type == "cpu" and not torch.cpu._is_avx512_bf16_supported():
+        return False
+    return precision == "bf16"
 
 
 def place(thing: P, device: torch.device) -> P:

@@ -7,6 +7,7 @@ from dalle.contracts import SamplingOptions
 from dalle.errors import TrainingError
 from dalle.nn.dvae import DVAEConfig
 from dalle.train.clip import ClipRecipe
+from dalle.train.feedback import FeedbackRecipe
 from dalle.train.judge import JudgeRecipe
 from dalle.train.polish import PolishRecipe
 from dalle.train.tokenizer import TokenizerRecipe
@@ -28,6 +29,8 @@ class Recipe:
     tokenizer: TokenizerRecipe = field(default_factory=TokenizerRecipe)
     polish: PolishRecipe = field(default_factory=PolishRecipe)
     transformer: TransformerRecipe = field(default_factory=TransformerRecipe)
+    critic: JudgeRecipe = field(default_factory=lambda: JudgeRecipe(size=80, unseen=0, decoded=2, steps=5000, seed=7))
+    feedback: FeedbackRecipe = field(default_factory=FeedbackRecipe)
     clip: ClipRecipe = field(default_factory=ClipRecipe)
     judge: JudgeRecipe = field(default_factory=JudgeRecipe)
     options: SamplingOptions = field(default_factory=SamplingOptions)  # that the model is shipped with
@@ -92,6 +95,8 @@ TINY = Recipe(
     transformer=TransformerRecipe(
         width=32, depth=2, heads=2, steps=10, batch=4, sample_every=8, precision="fp32", compiled=False
     ),
+    critic=JudgeRecipe(size=32, width=8, hidden=8, unseen=0, steps=4, batch=8, precision="fp32"),
+    feedback=FeedbackRecipe(captions=3, samples=4, learned=2, steps=4, batch=2, real=4),
     clip=ClipRecipe(
         image_size=32,
         width=8,

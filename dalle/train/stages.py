@@ -7,18 +7,22 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from dalle import config, lexicon
 from dalle.errors import TrainingError
 from dalle.families.native import CARD, Card, read_dvae, read_transformer
-from dalle.judge import answers
+from dalle.judge import Judge, answers
 from dalle.models import pick_device
 from dalle.nn.dvae import DVAE
+from dalle.nn.transformer import Transformer
 from dalle.text import BpeTokenizer
 from dalle.train.clip import train_clip
 from dalle.train.corpus import Corpus, Source
 from dalle.train.drawings import drawings
-from dalle.train.judge import Lesson, train_judge
+from dalle.train.feedback import Easel, train_feedback
+from dalle.train.galleries import visit
+from dalle.train.judge import JudgeRecipe, Lesson, train_judge
 from dalle.train.polish import polish
 from dalle.train.recipes import Recipe
 from dalle.train.thumbnails import thumbnails
@@ -28,6 +32,7 @@ from dalle.worlds import World, WorldConfig
 from dalle.worlds.folder import FolderSource, TarSource
 
 TOKENIZERS = ("dvae.json", "dvae.safetensors", "reconstructions.png", "tokenizer.json", lexicon.FILE)  # their files
+CRITIC = "critic"  # the folder of the one whose feedback counts
 
 
 class Workshop:
@@ -52,6 +57,8 @@ class Workshop:
             "polish": self._polish,
             "text": self._text,
             "transformer": self._transformer,
+            "critic": self._critic,
+            "feedback": self._feedback,
             "clip": self._clip,
             "judge": self._judge,
         }[stage]()
@@ -116,48 +123,75 @@ class Workshop:
         small = thumbnails(self.corpus, count, dvae, recipe.decoded, recipe.stored, self.out / "clip_pictures.npy")
         text = self._words()
         drawn = self._drawings(text, dvae)
-        return train_clip(recipe, text, self.corpus, small, self.heldout, self.out, self._minutes, self.start, drawn)
+        return train_clip(
+            recipe, text, self.corpus, small, self.heldout, self.out, self._minutes, self.start, drawn, visit(self.out)
+        )
 
     def _drawings(self, text: BpeTokenizer, dvae: DVAE) -> np.ndarray | None:
         """What the transformer makes of the captions of pictures that were seen through the VAE."""
         recipe = self.recipe.clip
         if not recipe.drawn:
             return None
-        place = self.out if self.start is None or (self.out / "transformer.json").exists() else self.start
-        if place == self.out:
-            self._need("transformer.json", "transformer")
         captions = [texts[0] for texts in self.corpus.captions[:: recipe.stride]][: recipe.drawn]
         device, file = pick_device("auto"), self.out / "clip_drawings.npy"
-        net = read_transformer(place, device)
+        net = self._read_transformer(device)
         return drawings(net, text, dvae.to(device), captions, self.recipe.options, recipe.stored, file)
+
+    def _critic(self) -> bool:
+        place = self.out / CRITIC
+        if (place / "judge.json").exists():
+            return True
+        self._need_facts()
+        recipe, shown = self.recipe.critic, replace(self.recipe.world, split="train")
+        dvae = self._read_codes()
+        lesson = self._lesson(CRITIC, self.corpus, shown, recipe.pictures, recipe, dvae, self.recipe.first)
+        exam = self._lesson("critic_exam", self.heldout, replace(shown, split="heldout"), recipe.exam, recipe, dvae)
+        return train_judge(recipe, [lesson], {"heldout": exam}, place, self._minutes)
+
+    def _feedback(self) -> bool:
+        done, recipe = self.out / "feedback.json", self.recipe.feedback
+        if done.exists():
+            return True
+        self._need_facts()
+        self._need(f"{CRITIC}/judge.json", "critic")
+        dvae, device = self._read_codes().to(pick_device("auto")), pick_device("auto")
+        world = World(replace(self.recipe.world, split="train", families=recipe.families))
+        critic = Judge.load(self.out / CRITIC, device)
+        first = self.recipe.first + self.recipe.pictures  # captions of other pictures than it knows
+        easel = Easel(recipe, world, first, self._words(), dvae, critic, self.recipe.clip.stored, self.out)
+        net, usual = self._read_transformer(device), self.recipe.transformer
+        if train_feedback(recipe, usual, self.corpus, self.heldout, easel, net, self.out, self._minutes):
+            config.save(recipe, done)
+        return done.exists()
 
     def _judge(self) -> bool:
         if (self.out / "judge.json").exists():
             return True
-        if self.data != "world":
-            raise TrainingError("A judge learns from the facts behind the pictures of the world; a folder has none.")
+        self._need_facts()
         recipe, size = self.recipe.judge, self.recipe.tokenizer.net.size
         shown, heldout = self.recipe.world, replace(self.recipe.world, split="heldout")
         other = replace(heldout, seed=shown.seed + 1)  # not the pictures that models are measured on
         unseen = Corpus.draw(World(other), recipe.unseen, self.out / "corpus" / "unseen", size=size)
         dvae = self._read_codes(unseen)
-
-        def seen(name: str, corpus: Corpus, world: WorldConfig, count: int, every: int, first: int = 0) -> Lesson:
-            count = min(count, len(corpus))
-            plans = map(World(world).plan, range(first, first + count))
-            told = [answers(plan.family, plan.facts) for plan in plans]
-            small = thumbnails(corpus, count, dvae, every, recipe.size, self.out / f"judge_{name}.npy")
-            return Lesson(small, told)
-
         lessons = [
-            seen("world", self.corpus, shown, recipe.pictures, recipe.decoded, self.recipe.first),
-            seen("unseen", unseen, other, recipe.unseen, recipe.decoded),
+            self._lesson("judge_world", self.corpus, shown, recipe.pictures, recipe, dvae, self.recipe.first),
+            self._lesson("judge_unseen", unseen, other, recipe.unseen, recipe, dvae),
         ]
+        kinds = {"real": replace(recipe, decoded=0), "reconstructed": replace(recipe, decoded=1)}
         exams = {
-            "real": seen("real", self.heldout, heldout, recipe.exam, 0),
-            "reconstructed": seen("reconstructed", self.heldout, heldout, recipe.exam, 1),
+            name: self._lesson(f"judge_{name}", self.heldout, heldout, recipe.exam, kind, dvae)
+            for name, kind in kinds.items()
         }
         return train_judge(recipe, lessons, exams, self.out, self._minutes, self.start)
+
+    def _lesson(
+        self, name: str, corpus: Corpus, world: WorldConfig, count: int, recipe: JudgeRecipe, dvae: DVAE, first: int = 0
+    ) -> Lesson:
+        """The first pictures of a corpus, the world's from `first` on, and the answers that their facts give."""
+        count = min(count, len(corpus))
+        plans = map(World(world).plan, range(first, first + count))
+        told = [answers(plan.family, plan.facts) for plan in plans]
+        return Lesson(thumbnails(corpus, count, dvae, recipe.decoded, recipe.size, self.out / f"{name}.npy"), told)
 
     def _read_codes(self, *others: Corpus) -> DVAE:
         """The dVAE, once the tokens of all pictures are written beside them."""
@@ -168,6 +202,13 @@ class Workshop:
                 tokenize(dvae, corpus, self.recipe.tokenizer.precision)
         return dvae
 
+    def _read_transformer(self, device: torch.device) -> Transformer:
+        """The latest: this run's own, or the one that it goes on from."""
+        own = self.out / "transformer.json"
+        if self.start is None:
+            self._need(own.name, "transformer")
+        return read_transformer(self.out if self.start is None or own.exists() else self.start, device)
+
     def _words(self) -> BpeTokenizer:
         self._need("tokenizer.json", "text")
         return BpeTokenizer.load(self.out / "tokenizer.json", self.recipe.text_len)
@@ -177,3 +218,7 @@ class Workshop:
             raise TrainingError(
                 f"This stage needs {file}: run `python -m dalle train {stage}` with the same --out first."
             )
+
+    def _need_facts(self) -> None:
+        if self.data != "world":
+            raise TrainingError("This stage learns from the facts behind the pictures of the world; a folder has none.")

@@ -17,7 +17,7 @@ from dalle import checkpoint, config
 from dalle.models import pick_device
 from dalle.nn.dvae import DVAE, DVAEConfig, kl_to_uniform, map_pixels, pixels, reconstruction_loss
 from dalle.train.corpus import Corpus, to_images
-from dalle.train.loop import Average, Run, autocast, cosine, place, psnr, set_lr
+from dalle.train.loop import Average, Run, autocast, cosine, halves, place, psnr, set_lr
 
 LIKELIEST = 8  # codes kept of each place
 
@@ -170,12 +170,13 @@ def export(net: DVAE, out: Path) -> None:
 def tokenize(net: DVAE, corpus: Corpus, precision: str = "fp32", batch: int = 32) -> None:
     """Write the likeliest codes of every picture of the corpus beside it.
 
-    With `precision` "bf16" the features are taken in half precision, two to three times as fast on a CPU. The logits
-    are not: they are large and many codes nearly tie, so that half of all places would get another code.
+    With `precision` "bf16" the features are taken in half precision, two to three times as fast on a CPU that can. The
+    logits are not: they are large and many codes nearly tie, so that half of all places would get another code.
     """
     device, count = next(net.parameters()).device, min(LIKELIEST, net.vocab)
-    if precision == "bf16":
-        net = place(copy.deepcopy(net), device).to(torch.bfloat16)
+    net = place(copy.deepcopy(net), device)
+    if halves(device, precision):
+        net = net.to(torch.bfloat16)
         net.encoder.output.float()
 
     def read(start: int) -> tuple[np.ndarray, np.ndarray]:
