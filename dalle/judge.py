@@ -2,7 +2,8 @@
 
 The facts that a picture was drawn from fill in a form, question by question (`answers`). A small classifier learns to
 fill in the same form from the picture alone; a drawn picture is right where the judge reads out of it what its caption
-says. It shares nothing with the CLIP that ranks.
+says. It shares nothing with the CLIP that ranks, nor with the critic: another one, trained apart, whose feedback the
+transformer learns from.
 """
 
 import math

@@ -4,9 +4,6 @@ An open_clip model, trained with its in-batch softmax (Radford et al. 2021, sect
 twins: the same nouns with colors, counts or relations exchanged, or one noun taken for another. The twins of the whole
 batch are further wrong answers for every picture, so that neither a bag of words (Yuksekgonul et al. 2023) nor the
 color alone is enough. In the same way, what the transformer drew of some of the captions are further wrong pictures.
-
-Where a critic has read galleries, many drawings of one caption, it learns to put these in the critic's order: that is
-what it is there for.
 """
 
 import contextlib
@@ -29,7 +26,6 @@ from dalle.ranking import CONFIG, WEIGHTS, ClipRanker, Preprocess, build, open_c
 from dalle.text import BpeTokenizer
 from dalle.train.augment import moved, softened
 from dalle.train.corpus import Corpus, to_images
-from dalle.train.galleries import NONE, Gallery
 from dalle.train.loop import Average, Run, autocast, cosine, load, place, set_lr
 
 RIVALS = 64  # captions that a picture's own one has to beat in recall@1
@@ -58,9 +54,6 @@ class ClipRecipe:
     shift: float = 0.06  # furthest move of a picture, as a share of its side, and its change of size
     blurred: float = 0.5  # share of the pictures that are softened, as a VAE's reconstructions are
     words: float = 1.0  # weight of the loss that names the words of the caption
-    galleries: int = 8  # in a batch, where there are any
-    ordered: float = 1.0  # weight of the loss that puts them in order
-    sharpness: float = 10.0  # of the order that is learned: drawings whose scores differ by 0.1 are e times as likely
     decay: float = 0.99  # of the moving average
     precision: str = "bf16"
     seed: int = 0
@@ -77,15 +70,11 @@ class ClipRecipe:
 
 
 class Batch(NamedTuple):
-    """Text i belongs to picture i, for as many as there are pairs; what lies behind them belongs to none.
+    """Text i belongs to picture i, for as many as there are pairs; what lies behind them belongs to none."""
 
-    At the very end come C galleries of n pictures, one text to a gallery.
-    """
-
-    images: Tensor  # (B + G + C * n, 3, S, S) in [0, 1]; G are drawings of texts among the B
-    texts: Tensor  # (B + F + C, T)
+    images: Tensor  # (B + G, 3, S, S) in [0, 1]; the last G are drawings of texts among the B
+    texts: Tensor  # (B + F, T)
     pairs: int  # B
-    scores: Tensor  # (C, n) of the galleries' pictures
 
 
 class Batches:
@@ -98,17 +87,14 @@ class Batches:
         tokenizer: BpeTokenizer,
         recipe: ClipRecipe,
         drawn: np.ndarray | None = None,
-        galleries: Gallery = NONE,
     ):
         """`pictures` (N, S, S, 3) uint8 are those of the corpus, perhaps smaller; `drawn` (M, S, S, 3) is what was
-        drawn of the captions of pictures 0, d, 2d …, where d is `recipe.stride`. All are of one size.
+        drawn of the captions of pictures 0, d, 2d …, where d is `recipe.stride`.
         """
         self.pictures, self.recipe = pictures, recipe
         self.drawn = pictures[:0] if drawn is None else drawn
         self.captions = [_encode(texts, tokenizer, recipe.context) for texts in corpus.captions]
         self.negatives = [_encode(texts, tokenizer, recipe.context) for texts in corpus.negatives]
-        self.galleries = galleries
-        self.asked = _encode(galleries.captions, tokenizer, recipe.context)  # (C, T)
 
     def __getitem__(self, step: int) -> Batch:
         rng = np.random.default_rng((self.recipe.seed, step))
@@ -119,13 +105,9 @@ class Batches:
         others = others[~np.isin(others, missed)][: count - len(missed)]
         chosen = np.sort(np.concatenate([missed, others]))
         true = torch.stack([row[rng.integers(len(row))] for row in (self.captions[i] for i in chosen)])
-        shown = [self.pictures[chosen], self.drawn[np.sort(misses)]]
-        hung = np.sort(rng.choice(len(self.asked), min(self.recipe.galleries, len(self.asked)), replace=False))
-        if len(hung):
-            shown.append(self.galleries.pictures[hung].reshape(-1, *self.pictures.shape[1:]))
-        texts = torch.cat([true, *(self.negatives[i] for i in chosen), self.asked[hung]])
-        images = augment(to_images(np.concatenate(shown)), self.recipe, rng)
-        return Batch(images, texts, count, torch.from_numpy(self.galleries.scores[hung]))
+        texts = torch.cat([true, *(self.negatives[i] for i in chosen)])
+        shown = np.concatenate([self.pictures[chosen], self.drawn[np.sort(misses)]])
+        return Batch(augment(to_images(shown), self.recipe, rng), texts, count)
 
 
 def _encode(texts: Sequence[str], tokenizer: BpeTokenizer, context: int) -> Tensor:
@@ -176,15 +158,6 @@ def contrastive_loss(images: Tensor, texts: Tensor, pairs: int, scale: Tensor) -
     return (F.cross_entropy(per_image[:pairs], own) + F.cross_entropy(per_text[:pairs], own)) / 2
 
 
-def ordering_loss(images: Tensor, texts: Tensor, scores: Tensor, scale: Tensor, sharpness: float) -> Tensor:
-    """How far a gallery's similarities are from the order of its scores: both as distributions over its pictures, their
-    cross-entropy above its least (Cao et al. 2007, ListNet). (C * n, E), (C, E) of length one, (C, n), () -> ()
-    """
-    similarities = torch.einsum("cne,ce->cn", images.view(*scores.shape, -1), texts)
-    meant = (sharpness * scores).softmax(1)
-    return F.kl_div((scale * similarities).log_softmax(1), meant, reduction="batchmean")
-
-
 class Words(nn.Module):
     """A second task for the pictures, in training alone: which word pieces does the caption have?
 
@@ -223,11 +196,10 @@ def train_clip(
     minutes: float | None,
     start: Path | None = None,
     drawn: np.ndarray | None = None,
-    galleries: Gallery = NONE,
 ) -> bool:
     """Train for at most `minutes`, from noise or from the CLIP in a folder; True once the schedule is complete and the
-    weights are exported. `pictures`, `drawn` and `galleries` are those of `Batches`. Raises TrainingError where that
-    CLIP has other sizes.
+    weights are exported. `pictures` and `drawn` are those of `Batches`. Raises TrainingError where that CLIP has other
+    sizes.
     """
     torch.manual_seed(recipe.seed)
     device = pick_device("auto")
@@ -235,7 +207,7 @@ def train_clip(
     if start is not None:
         load(net, checkpoint.read_tensors(start, Path(WEIGHTS).stem))
     average = Average(net, recipe.decay)
-    batches, prepare = Batches(corpus, pictures, tokenizer, recipe, drawn, galleries), Preprocess(net)
+    batches, prepare = Batches(corpus, pictures, tokenizer, recipe, drawn), Preprocess(net)
     words = Words(torch.cat(batches.captions), recipe.embed_dim, tokenizer.bpe_size).to(device)
     learned = nn.ModuleList([net, words])
     optimizer = torch.optim.AdamW(_groups(learned, recipe.weight_decay), recipe.lr, (0.9, 0.98))
@@ -244,27 +216,21 @@ def train_clip(
     average.updates = run.step
     for step in run:
         set_lr(optimizer, cosine(run.share, recipe.warmup))
-        images, texts, pairs, scores = batches[step]
-        images, texts, scores = place(images, device), texts.to(device), scores.to(device)
+        images, texts, pairs = batches[step]
+        images, texts = place(images, device), texts.to(device)
         with autocast(device, recipe.precision), _attention(device):
             seen, read = net.encode_image(prepare(images)), net.encode_text(texts)
         seen, read = seen.float(), read.float()
         named = words(seen[:pairs], texts[:pairs])
-        (seen, hung), (read, asked) = (
-            F.normalize(rows).split([len(rows) - last, last])
-            for rows, last in ((seen, scores.numel()), (read, len(scores)))
-        )
-        scale = net.logit_scale.exp()
-        loss = contrastive_loss(seen, read, pairs, scale)
-        order = ordering_loss(hung, asked, scores, scale, recipe.sharpness) if len(scores) else torch.zeros_like(loss)
+        loss = contrastive_loss(F.normalize(seen), F.normalize(read), pairs, net.logit_scale.exp())
         optimizer.zero_grad(set_to_none=True)
-        (loss + recipe.words * named + recipe.ordered * order).backward()
+        (loss + recipe.words * named).backward()
         nn.utils.clip_grad_norm_(learned.parameters(), 1.0)
         optimizer.step()
         net.logit_scale.data.clamp_(max=_MAX_SCALE)
         average.update(net)
         if step % 50 == 0:
-            run.log(loss=loss, order=order, words=named, scale=scale)
+            run.log(loss=loss.item(), words=named.item(), scale=net.logit_scale.exp().item())
     if run.finished:
         export(average.net, recipe, tokenizer, run, heldout)
     return run.finished

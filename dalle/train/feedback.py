@@ -4,33 +4,31 @@ The next-token loss weighs all tokens alike, and it never shows the net where it
 caption is drawn several times. A critic, a classifier that was trained for this and has no part in any measurement,
 reads each drawing, and the likelihood of those that show more of what was asked than their neighbours is raised, that
 of the others lowered (REINFORCE against the mean of the group, as in GRPO, Shao et al. 2024, arXiv 2402.03300).
-Pictures of the world stay in every batch: what the critic does not ask about is still learned from them.
-
-All drawings are kept, with what the critic found, as galleries that a ranker can learn from.
+Pictures of the world stay in every batch: what the critic does not ask about is still learned from them. What comes out
+is the mean of the weights before and after, which keeps more of what was known than either has gained or lost (Wortsman
+et al. 2022, arXiv 2109.01903).
 """
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dalle import sampling
 from dalle.contracts import ImageTokenizer, SamplingOptions
-from dalle.judge import Judge, answers
+from dalle.judge import Answers, Judge, answers
 from dalle.models import pick_device
 from dalle.native import Accelerator
-from dalle.nn.transformer import SoftTargets, Transformer
+from dalle.nn.transformer import Transformer
 from dalle.text import BpeTokenizer
 from dalle.train.corpus import Corpus
-from dalle.train.galleries import Gallery, hang
 from dalle.train.loop import Average, Means, Run, autocast, cosine
-from dalle.train.thumbnails import shrunk
-from dalle.train.transformer import Batches, Optimizers, TransformerRecipe, export, heldout_loss
+from dalle.train.transformer import Batches, Optimizers, TransformerRecipe, export, heldout_loss, to
 from dalle.worlds import World
 
 _CLOSE = 0.1  # of scores: where drawings differ by less, the difference counts for less
@@ -41,7 +39,7 @@ class FeedbackRecipe:
     """What is drawn, what of it is learned, and how fast."""
 
     families: Mapping[str, float] = field(
-        default_factory=lambda: {  # the families that are asked about, but birds, whose captions leave parts open
+        default_factory=lambda: {  # all that are asked about, but birds, whose captions leave parts open, and words
             "object": 6.0,
             "relation": 5.0,
             "made_of": 4.0,
@@ -49,7 +47,6 @@ class FeedbackRecipe:
             "style": 2.0,
             "period": 2.0,
             "wearing": 1.5,
-            "word": 2.0,
             "surface": 0.5,
         }
     )
@@ -57,14 +54,15 @@ class FeedbackRecipe:
     samples: int = 8  # drawings of each
     learned: int = 4  # of these: the best half of that number, and the worst half
     temperature: float = 0.5  # to draw with, and of the likelihoods that are learned
-    steps: int = 280
+    steps: int = 212
     batch: int = 32  # drawings in a step
     real: int = 16  # pictures of the world in a step
-    weight: float = 1.0  # of the drawings' part of the loss
+    weight: float = 3.0  # of the drawings' part of the loss
     lr: float = 4e-4
     matrix_lr: float = 3e-3
     warmup: float = 0.05  # share of the steps
     decay: float = 0.98  # of the moving average
+    share: float = 0.5  # of the weights after, in what is exported
 
     @property
     def rounds(self) -> int:
@@ -104,12 +102,10 @@ class Easel:
         text: BpeTokenizer,
         dvae: ImageTokenizer,
         critic: Judge,
-        size: int,
-        out: Path,
     ):
-        """`first` is the number of the source's first caption, `size` that of the kept pictures in pixels."""
+        """`first` is the number of the source's first caption."""
         self.recipe, self.source, self.first = recipe, source, first
-        self.text, self.dvae, self.critic, self.size, self.out = text, dvae, critic, size, out
+        self.text, self.dvae, self.critic = text, dvae, critic
 
     def draw(self, net: Transformer, index: int) -> tuple[Lesson, float]:
         """The lessons of round `index`, in an order of their own, and the mean score of its drawings."""
@@ -120,10 +116,7 @@ class Easel:
         texts = torch.stack([self.text.encode(plan.caption) for plan in plans]).to(device)  # (C, T)
         prompts = texts.repeat_interleave(recipe.samples, 0)  # (C * n, T)
         tokens = self._tokens(net, prompts, index)  # (C * n, I)
-        scores, small = self._seen(tokens, wanted)
-        scores = scores.view(recipe.captions, recipe.samples)
-        pictures = small.reshape(*scores.shape, *small.shape[1:])
-        hang(Gallery([plan.caption for plan in plans], pictures, scores.numpy()), self.out, index)
+        scores = self._seen(tokens, wanted).view(recipe.captions, recipe.samples)
         gains = advantages(scores)
         chosen = extremes(gains, recipe.learned)  # (C, learned)
         rows = (torch.arange(recipe.captions)[:, None] * recipe.samples + chosen).flatten()
@@ -138,14 +131,12 @@ class Easel:
         return torch.stack(list(drawn), 1)
 
     @torch.inference_mode()
-    def _seen(self, tokens: Tensor, wanted: Sequence[Mapping[str, str]], batch: int = 64) -> tuple[Tensor, np.ndarray]:
-        """(N, I) tokens -> (N,) scores and (N, S, S, 3) small pictures."""
-        scores, small = [], []
-        for start in range(0, len(tokens), batch):
-            images = self.dvae.decode(tokens[start : start + batch].view(-1, *self.dvae.grid))
-            scores.append(self.critic.belief(images, wanted[start : start + batch]).cpu())
-            small.append(shrunk(images, self.size))
-        return torch.cat(scores), np.concatenate(small)
+    def _seen(self, tokens: Tensor, wanted: Sequence[Answers], batch: int = 64) -> Tensor:
+        """How much of what is wanted the critic sees: (N, I) tokens -> (N,)."""
+        pictures = (self.dvae.decode(part.view(-1, *self.dvae.grid)) for part in tokens.split(batch))
+        starts = range(0, len(tokens), batch)
+        scores = [self.critic.belief(seen, wanted[i : i + batch]) for i, seen in zip(starts, pictures, strict=True)]
+        return torch.cat(scores)
 
 
 def log_likelihood(net: Transformer, temperature: float) -> Callable[[Tensor, Tensor], Tensor]:
@@ -163,7 +154,7 @@ def train_feedback(
     recipe: FeedbackRecipe,
     usual: TransformerRecipe,
     corpus: Corpus,
-    heldout: Corpus | None,
+    heldout: Corpus,
     easel: Easel,
     net: Transformer,
     out: Path,
@@ -175,33 +166,29 @@ def train_feedback(
     torch.manual_seed(usual.seed)
     device = pick_device("auto")
     net = net.to(device).float().train().requires_grad_(True)
+    before = copy.deepcopy(net)
     average = Average(net, recipe.decay)
     usual = replace(usual, batch=recipe.real, lr=recipe.lr, matrix_lr=recipe.matrix_lr)
     optimizers = Optimizers(net, usual)
     parts = {"net": net, "average": average.net, "optimizer": optimizers}
     run = Run("feedback", out, recipe.steps, minutes, parts)
     average.updates = run.step
-    batches = Batches(corpus, easel.text, usual)
-    likelihood = log_likelihood(net, recipe.temperature)
+    batches, means = Batches(corpus, easel.text, usual), Means()
     forward: Any = net.forward
+    likelihood = log_likelihood(net, recipe.temperature)
     if usual.compiled:
-        likelihood, forward = torch.compile(likelihood), torch.compile(forward)
-    means, lesson = Means(), None
+        forward, likelihood = torch.compile(forward), torch.compile(likelihood)
+    lesson: Lesson | None = None
     for step in run:
         index, part = divmod(step, recipe.rounds)
         if part == 0 or lesson is None:
             lesson, score = easel.draw(net, index)
-        chosen = slice(part * recipe.batch, (part + 1) * recipe.batch)
-        captions, tokens, targets = batches[step]
+        captions, tokens, gains = (rows[part * recipe.batch : (part + 1) * recipe.batch] for rows in lesson)
         with autocast(device, usual.precision):
-            real = forward(
-                captions.to(device),
-                tokens.to(device),
-                return_loss=True,
-                targets=SoftTargets(*(t.to(device) for t in targets)),
-            )
-            told = likelihood(lesson.captions[chosen], lesson.tokens[chosen])
-        reward = (lesson.gains[chosen] * told).mean()
+            text, image, targets = to(device, batches[step])
+            real = forward(text, image, return_loss=True, targets=targets)
+            told = likelihood(captions, tokens)  # (B,)
+        reward = (gains * told).mean()
         (real.total - recipe.weight * reward).backward()
         norm = nn.utils.clip_grad_norm_(net.parameters(), usual.clip)
         optimizers.step(cosine(run.share, recipe.warmup))
@@ -210,8 +197,15 @@ def train_feedback(
         if part == recipe.rounds - 1:
             run.log(score=score, **means.take())
     if run.finished:
-        if heldout is not None:
-            run.summary["heldout"] = heldout_loss(average.net, easel.text, heldout, usual)
+        blend(average.net, before, recipe.share)
+        run.summary["heldout"] = heldout_loss(average.net, easel.text, heldout, usual)
         run.save()
         export(average.net, out)
     return run.finished
+
+
+@torch.no_grad()
+def blend(net: Transformer, other: Transformer, share: float) -> None:
+    """Give a net the weighted mean of its weights and those of another, `share` of its own."""
+    for ours, theirs in zip(net.parameters(), other.parameters(), strict=True):
+        ours.lerp_(theirs, 1 - share)

@@ -36,7 +36,7 @@ class Recipe:
     options: SamplingOptions = field(default_factory=SamplingOptions)  # that the model is shipped with
 
 
-# Drawn and trained within five hours on two CPU cores, with ten gigabytes of room for the pictures: few things, on a
+# Drawn and trained within some six hours on two CPU cores, with ten gigabytes of room for the pictures: few things, on a
 # coarse lattice, so that a dog is drawn with the same tokens wherever it stands.
 SMALL = Recipe(
     title="Emoji world (small)",

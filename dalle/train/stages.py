@@ -21,7 +21,6 @@ from dalle.train.clip import train_clip
 from dalle.train.corpus import Corpus, Source
 from dalle.train.drawings import drawings
 from dalle.train.feedback import Easel, train_feedback
-from dalle.train.galleries import visit
 from dalle.train.judge import JudgeRecipe, Lesson, train_judge
 from dalle.train.polish import polish
 from dalle.train.recipes import Recipe
@@ -123,9 +122,7 @@ class Workshop:
         small = thumbnails(self.corpus, count, dvae, recipe.decoded, recipe.stored, self.out / "clip_pictures.npy")
         text = self._words()
         drawn = self._drawings(text, dvae)
-        return train_clip(
-            recipe, text, self.corpus, small, self.heldout, self.out, self._minutes, self.start, drawn, visit(self.out)
-        )
+        return train_clip(recipe, text, self.corpus, small, self.heldout, self.out, self._minutes, self.start, drawn)
 
     def _drawings(self, text: BpeTokenizer, dvae: DVAE) -> np.ndarray | None:
         """What the transformer makes of the captions of pictures that were seen through the VAE."""
@@ -158,7 +155,7 @@ class Workshop:
         world = World(replace(self.recipe.world, split="train", families=recipe.families))
         critic = Judge.load(self.out / CRITIC, device)
         first = self.recipe.first + self.recipe.pictures  # captions of other pictures than it knows
-        easel = Easel(recipe, world, first, self._words(), dvae, critic, self.recipe.clip.stored, self.out)
+        easel = Easel(recipe, world, first, self._words(), dvae, critic)
         net, usual = self._read_transformer(device), self.recipe.transformer
         if train_feedback(recipe, usual, self.corpus, self.heldout, easel, net, self.out, self._minutes):
             config.save(recipe, done)

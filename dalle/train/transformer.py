@@ -143,7 +143,7 @@ def train_transformer(
     forward: Any = torch.compile(net.forward) if recipe.compiled else net.forward
     means = Means()
     for step in run:
-        captions, tokens, targets = _to(device, batches[step])
+        captions, tokens, targets = to(device, batches[step])
         with autocast(device, recipe.precision):
             loss = forward(captions, tokens, return_loss=True, targets=targets)
         loss.total.backward()
@@ -175,7 +175,7 @@ def heldout_loss(net: Transformer, text: BpeTokenizer, heldout: Corpus, recipe: 
     sums: Counter[str] = Counter()
     steps = len(heldout) // batch
     for step in range(steps):
-        captions, tokens, targets = _to(device, batches[step])
+        captions, tokens, targets = to(device, batches[step])
         with autocast(device, recipe.precision):
             loss = net(captions, tokens, return_loss=True, targets=targets)
         sums.update({name: value.item() for name, value in loss._asdict().items()})
@@ -183,7 +183,8 @@ def heldout_loss(net: Transformer, text: BpeTokenizer, heldout: Corpus, recipe: 
     return {name: round(value / steps, 4) for name, value in sums.items()}
 
 
-def _to(device: torch.device, batch: tuple[Tensor, Tensor, SoftTargets]) -> tuple[Tensor, Tensor, SoftTargets]:
+def to(device: torch.device, batch: tuple[Tensor, Tensor, SoftTargets]) -> tuple[Tensor, Tensor, SoftTargets]:
+    """A batch of `Batches` on a device."""
     captions, tokens, targets = batch
     return captions.to(device), tokens.to(device), SoftTargets(*(part.to(device) for part in targets))
 

@@ -11,18 +11,8 @@ import torch.nn.functional as F
 
 from dalle.ranking import ClipRanker
 from dalle.text import BpeTokenizer
-from dalle.train.clip import (
-    Batches,
-    ClipRecipe,
-    Words,
-    augment,
-    contrastive_loss,
-    measure,
-    ordering_loss,
-    train_clip,
-)
+from dalle.train.clip import Batches, ClipRecipe, Words, augment, contrastive_loss, measure, train_clip
 from dalle.train.corpus import Corpus
-from dalle.train.galleries import Gallery
 
 COLORS = {"red": (220, 30, 30), "green": (30, 180, 60), "blue": (40, 60, 220)}
 RECIPE = ClipRecipe(
@@ -76,59 +66,12 @@ def test_a_drawing_comes_with_the_picture_whose_caption_it_missed(corpus: Corpus
     drawn = np.zeros((3, 64, 64, 3), np.uint8) + np.array([[[[10]]], [[[20]]], [[[30]]]], np.uint8)
     batches = Batches(corpus, corpus.pictures, tokenizer, replace(RECIPE, batch=3, misses=2, decoded=2), drawn)
     for step in range(8):
-        images, texts, pairs, scores = batches[step]
-        assert scores.numel() == 0
+        images, texts, pairs = batches[step]
         assert (len(images), pairs) == (5, 3)
         captions = [row.tolist() for row in texts[:pairs]]
         for gray in images[pairs:].mean((1, 2, 3)) * 255 / 10:
             missed = corpus.captions[2 * (round(gray.item()) - 1)][0]  # drawings are of pictures 0, 2 and 4
             assert tokenizer.encode(missed)[:6].tolist() in captions
-
-
-@pytest.fixture
-def shades() -> Gallery:
-    """Four drawings each of two captions: the critic likes the bright ones of the first, the dark ones of the other."""
-    pictures = np.broadcast_to(np.array([10, 80, 160, 240], np.uint8)[:, None, None, None], (2, 4, 64, 64, 3))
-    scores = np.array([[0.0, 0.3, 0.6, 0.9], [0.9, 0.6, 0.3, 0.0]], np.float32)
-    return Gallery(["white", "black"], pictures.copy(), scores)
-
-
-def test_galleries_come_last_with_their_captions(corpus: Corpus, tokenizer: BpeTokenizer, shades: Gallery) -> None:
-    batches = Batches(corpus, corpus.pictures, tokenizer, replace(RECIPE, galleries=1), galleries=shades)
-    for step in range(6):
-        images, texts, pairs, scores = batches[step]
-        assert (len(images), len(texts), pairs) == (6 + 4, 12 + 1, 6) and scores.shape == (1, 4)
-        which = int(scores[0, 0] > 0.5)
-        assert torch.equal(texts[-1], tokenizer.encode(shades.captions[which])[:6])
-        seen = images[-4:].mean((1, 2, 3)) * 255
-        torch.testing.assert_close(seen, torch.tensor([10.0, 80.0, 160.0, 240.0]), atol=1.0, rtol=0)
-
-
-def test_the_order_of_a_gallery_is_learned_as_a_distribution() -> None:
-    generator = torch.Generator().manual_seed(0)
-    images = F.normalize(torch.randn(6, 8, generator=generator))
-    texts = F.normalize(torch.randn(2, 8, generator=generator))
-    scores = torch.rand(2, 3, generator=generator)
-    expected = 0.0
-    for gallery in range(2):
-        found = torch.stack([7 * images[3 * gallery + i] @ texts[gallery] for i in range(3)]).softmax(0)
-        meant = (5 * scores[gallery]).softmax(0)
-        expected += (meant * (meant / found).log()).sum() / 2
-    torch.testing.assert_close(ordering_loss(images, texts, scores, torch.tensor(7.0), 5.0), expected)
-    ideal = torch.eye(3)[None].expand(2, 3, 3).flatten(0, 1)
-    along = F.normalize(torch.tensor([[3.0, 2.0, 1.0], [1.0, 2.0, 3.0]]), dim=1)
-    assert ordering_loss(ideal, along, along, torch.tensor(5.0), 5.0) == pytest.approx(0, abs=1e-6)
-
-
-def test_a_short_run_puts_galleries_in_order(
-    corpus: Corpus, tokenizer: BpeTokenizer, shades: Gallery, tmp_path: Path
-) -> None:
-    recipe = replace(RECIPE, steps=40, ordered=4.0)
-    assert train_clip(recipe, tokenizer, corpus, corpus.pictures, corpus, tmp_path, None, galleries=shades)
-    ranker = ClipRanker.load(tmp_path, tokenizer)
-    images = torch.from_numpy(shades.pictures[0].transpose(0, 3, 1, 2) / np.float32(255))
-    white, black = (ranker.score(caption, images).tolist() for caption in shades.captions)
-    assert white == sorted(white) and black == sorted(black, reverse=True)
 
 
 def test_a_picture_without_a_false_caption_adds_no_column(corpus: Corpus, tokenizer: BpeTokenizer) -> None:

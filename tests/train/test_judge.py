@@ -10,6 +10,7 @@ import torch
 
 from dalle.errors import TrainingError
 from dalle.judge import QUESTIONS, Judge, answers, spelling
+from dalle.nn.classifier import Classifier
 from dalle.train.judge import Batches, JudgeRecipe, Lesson, augment, form, labels, loss_of, measure, train_judge
 from dalle.worlds import World, WorldConfig
 
@@ -97,6 +98,19 @@ def test_a_judge_learns_to_read_and_goes_on_where_it_was_stopped(pairs: Lesson, 
     ]
 
 
+def test_belief_is_the_geometric_mean_of_what_is_wanted(pairs: Lesson):
+    torch.manual_seed(0)
+    judge = Judge(Classifier(form(pairs.answers, RECIPE)).eval())
+    images = torch.from_numpy(pairs.pictures[:4].transpose(0, 3, 1, 2) / np.float32(255))
+    with torch.no_grad():
+        odds = {question: logits.softmax(1) for question, logits in judge.net(images).items()}
+    names = judge.net.config.answers["color"]
+    wanted = [{"color": "red", "color2": "blue"}, {"color": "green"}, {}, {"color": "mauve", "noun": "dog"}]
+    first = odds["color"][0, names.index("red")] * odds["color2"][0, names.index("blue")]
+    expected = [first.sqrt().item(), odds["color"][1, names.index("green")].item(), 1.0, 0.02]
+    assert judge.belief(images, wanted).tolist() == pytest.approx(expected, abs=1e-5)
+
+
 def test_a_judge_goes_on_from_another_that_answers_the_same(pairs: Lesson, tmp_path: Path):
     first, second = tmp_path / "first", tmp_path / "second"
     assert train_judge(RECIPE, [pairs], {}, first, None)
@@ -107,8 +121,9 @@ def test_a_judge_goes_on_from_another_that_answers_the_same(pairs: Lesson, tmp_p
         train_judge(RECIPE, [one_question], {}, tmp_path / "third", None, start=first)
 
 
-def test_a_folder_of_pictures_teaches_no_judge(tmp_path: Path):
+@pytest.mark.parametrize("stage", ["judge", "critic", "feedback"])
+def test_a_folder_of_pictures_teaches_no_judge(stage: str, tmp_path: Path):
     from dalle import train
 
     with pytest.raises(TrainingError, match="facts"):
-        train.run("judge", "tiny", data=str(tmp_path), out=tmp_path / "out")
+        train.run(stage, "tiny", data=str(tmp_path), out=tmp_path / "out")

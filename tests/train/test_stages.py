@@ -323,6 +323,14 @@ def test_the_average_forgets_slowly_once_it_is_old():
     assert average.net.weight.item() == 199 and average.updates == 0
 
 
+def test_half_precision_is_for_those_who_can(monkeypatch: pytest.MonkeyPatch):
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    for able in (True, False):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda able=able: able)
+        assert [loop.halves(cpu, precision) for precision in ("bf16", "fp32")] == [able, False]
+        assert [loop.halves(gpu, precision) for precision in ("bf16", "fp32")] == [True, False]
+
+
 def test_psnr_is_that_of_the_textbook():
     a, b = torch.zeros(2, 3, 4, 4), torch.full((2, 3, 4, 4), 0.1)
     torch.testing.assert_close(psnr(a, b), torch.full((2,), -10 * math.log10(F.mse_loss(a, b).item())))
