@@ -38,7 +38,7 @@ def main(model: str) -> None:
     wishes = [Request(sentence, 16, seed=1, previews=0) for sentence in SENTENCES]
     wishes = [replace(wish, kept=given) if wish.prompt == TEAPOT else wish for wish in wishes]
     drawn = [best(studio, wish) for wish in tqdm(wishes)]
-    contact_sheet(drawn, columns=3).quantize(128).save(OUT, optimize=True)
+    contact_sheet(drawn, columns=3).save(OUT, optimize=True)
 
 
 def best(studio: Studio, wish: Request) -> Example:
