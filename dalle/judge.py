@@ -146,13 +146,13 @@ class Judge:
         It is the geometric mean of the probabilities of all wanted answers, of which none counts below one in fifty,
         nor does one that it never learned; 1 where nothing is wanted.
         """
-        sizes = self.net.config
-        odds = {question: logits.log_softmax(1) for question, logits in self.net(self._prepared(images)).items()}
-        places = {kind: {name: i for i, name in enumerate(names)} for kind, names in sizes.answers.items()}
+        kinds, places = self.net.config.questions, self.net.config.places
+        found = self.net(self._prepared(images)).items()
+        odds = {question: logits.log_softmax(1).clamp_min(_DOUBT).tolist() for question, logits in found}
 
         def sure(row: int, question: str, answer: str) -> float:
-            place = places[sizes.questions[question]].get(answer) if question in odds else None
-            return _DOUBT if place is None else max(odds[question][row, place].item(), _DOUBT)
+            place = places[kinds[question]].get(answer) if question in kinds else None
+            return _DOUBT if place is None else odds[question][row][place]
 
         beliefs = [[sure(row, *told) for told in asked.items()] for row, asked in enumerate(wanted)]
         return torch.tensor([sum(row) / max(1, len(row)) for row in beliefs]).exp()

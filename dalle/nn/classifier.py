@@ -25,6 +25,11 @@ class ClassifierConfig:
     width: int = 24  # channels of the first convolution; they double where the resolution halves
     hidden: int = 48  # D
 
+    @property
+    def places(self) -> dict[str, dict[str, int]]:
+        """kind -> class -> its place among the logits"""
+        return {kind: {name: i for i, name in enumerate(names)} for kind, names in self.answers.items()}
+
 
 class Block(nn.Module):
     """Two convolutions added to their input (He et al. 2016)."""

@@ -38,10 +38,15 @@ def drawings(
     """(N, size, size, 3) uint8, one picture for each of N captions; kept in `file`."""
     device = next(net.parameters()).device
     prompts = torch.stack([text.encode(caption) for caption in captions]).to(device)  # (N, T)
-    # What a GPU has recorded takes the candidates of one sentence only.
-    model = Accelerator(net).finish() if device.type == "cpu" else net
-    null = text.null.to(device)
+    model, null = for_many(net), text.null.to(device)
     return kept(lambda chosen: _drawn(model, dvae, prompts, null, chosen, options), len(prompts), _BATCH, size, file)
+
+
+def for_many(net: Transformer) -> TokenModel:
+    """The fastest step that draws many sentences at once, with the weights as they are now: what a GPU has recorded
+    takes the candidates of one sentence only.
+    """
+    return Accelerator(net).finish() if net.position.device.type == "cpu" else net
 
 
 @torch.inference_mode()

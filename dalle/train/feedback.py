@@ -23,10 +23,10 @@ from dalle import sampling
 from dalle.contracts import ImageTokenizer, SamplingOptions
 from dalle.judge import Answers, Judge, answers
 from dalle.models import pick_device
-from dalle.native import Accelerator
 from dalle.nn.transformer import Transformer
 from dalle.text import BpeTokenizer
 from dalle.train.corpus import Corpus
+from dalle.train.drawings import for_many
 from dalle.train.loop import Average, Means, Run, autocast, cosine
 from dalle.train.transformer import Batches, Optimizers, TransformerRecipe, export, heldout_loss, to
 from dalle.worlds import World
@@ -65,8 +65,8 @@ class FeedbackRecipe:
     share: float = 0.5  # of the weights after, in what is exported
 
     @property
-    def rounds(self) -> int:
-        """Steps that one drawing of all captions is enough for."""
+    def steps_a_round(self) -> int:
+        """What one drawing of all captions is enough for."""
         return max(1, self.captions * self.learned // self.batch)
 
 
@@ -125,17 +125,18 @@ class Easel:
 
     def _tokens(self, net: Transformer, prompts: Tensor, index: int) -> Tensor:
         options = SamplingOptions(temperature=self.recipe.temperature)
-        model = Accelerator(net).finish() if prompts.device.type == "cpu" else net
-        h, w = self.dvae.grid
-        drawn = sampling.draw_each(model, prompts, self.text.null, index, range(len(prompts)), options, h * w)
+        (h, w), null = self.dvae.grid, self.text.null.to(prompts.device)
+        drawn = sampling.draw_each(for_many(net), prompts, null, index, range(len(prompts)), options, h * w)
         return torch.stack(list(drawn), 1)
 
     @torch.inference_mode()
     def _seen(self, tokens: Tensor, wanted: Sequence[Answers], batch: int = 64) -> Tensor:
         """How much of what is wanted the critic sees: (N, I) tokens -> (N,)."""
-        pictures = (self.dvae.decode(part.view(-1, *self.dvae.grid)) for part in tokens.split(batch))
-        starts = range(0, len(tokens), batch)
-        scores = [self.critic.belief(seen, wanted[i : i + batch]) for i, seen in zip(starts, pictures, strict=True)]
+        scores = []
+        for start in range(0, len(tokens), batch):
+            part = slice(start, start + batch)
+            images = self.dvae.decode(tokens[part].view(-1, *self.dvae.grid))
+            scores.append(self.critic.belief(images, wanted[part]))
         return torch.cat(scores)
 
 
@@ -165,7 +166,7 @@ def train_feedback(
     """
     torch.manual_seed(usual.seed)
     device = pick_device("auto")
-    net = net.to(device).float().train().requires_grad_(True)
+    net = net.to(device).train().requires_grad_(True)
     before = copy.deepcopy(net)
     average = Average(net, recipe.decay)
     usual = replace(usual, batch=recipe.real, lr=recipe.lr, matrix_lr=recipe.matrix_lr)
@@ -180,7 +181,7 @@ def train_feedback(
         forward, likelihood = torch.compile(forward), torch.compile(likelihood)
     lesson: Lesson | None = None
     for step in run:
-        index, part = divmod(step, recipe.rounds)
+        index, part = divmod(step, recipe.steps_a_round)
         if part == 0 or lesson is None:
             lesson, score = easel.draw(net, index)
         captions, tokens, gains = (rows[part * recipe.batch : (part + 1) * recipe.batch] for rows in lesson)
@@ -194,7 +195,7 @@ def train_feedback(
         optimizers.step(cosine(run.share, recipe.warmup))
         average.update(net)
         means.add(image=real.image, likelihood=told.mean(), reward=reward, norm=norm)
-        if part == recipe.rounds - 1:
+        if part == recipe.steps_a_round - 1:
             run.log(score=score, **means.take())
     if run.finished:
         blend(average.net, before, recipe.share)

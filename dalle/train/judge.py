@@ -80,8 +80,7 @@ def _shape(sizes: ClassifierConfig) -> tuple[object, ...]:
 
 def labels(answers: Sequence[Answers], sizes: ClassifierConfig) -> Tensor:
     """(N, Q) int64, -1 where a question is not asked."""
-    places = {kind: {name: i for i, name in enumerate(names)} for kind, names in sizes.answers.items()}
-    kinds = sizes.questions
+    places, kinds = sizes.places, sizes.questions
     rows = [[places[kinds[q]][told[q]] if q in told else _UNASKED for q in kinds] for told in answers]
     return torch.tensor(rows)
 

@@ -151,15 +151,17 @@ class Workshop:
             return True
         self._need_facts()
         self._need(f"{CRITIC}/judge.json", "critic")
-        dvae, device = self._read_codes().to(pick_device("auto")), pick_device("auto")
+        device = pick_device("auto")
+        dvae = self._read_codes().to(device)
         world = World(replace(self.recipe.world, split="train", families=recipe.families))
         critic = Judge.load(self.out / CRITIC, device)
         first = self.recipe.first + self.recipe.pictures  # captions of other pictures than it knows
         easel = Easel(recipe, world, first, self._words(), dvae, critic)
         net, usual = self._read_transformer(device), self.recipe.transformer
-        if train_feedback(recipe, usual, self.corpus, self.heldout, easel, net, self.out, self._minutes):
+        finished = train_feedback(recipe, usual, self.corpus, self.heldout, easel, net, self.out, self._minutes)
+        if finished:
             config.save(recipe, done)
-        return done.exists()
+        return finished
 
     def _judge(self) -> bool:
         if (self.out / "judge.json").exists():
@@ -201,10 +203,10 @@ class Workshop:
 
     def _read_transformer(self, device: torch.device) -> Transformer:
         """The latest: this run's own, or the one that it goes on from."""
-        own = self.out / "transformer.json"
-        if self.start is None:
-            self._need(own.name, "transformer")
-        return read_transformer(self.out if self.start is None or own.exists() else self.start, device)
+        if self.start is not None and not (self.out / "transformer.json").exists():
+            return read_transformer(self.start, device)
+        self._need("transformer.json", "transformer")
+        return read_transformer(self.out, device)
 
     def _words(self) -> BpeTokenizer:
         self._need("tokenizer.json", "text")
