@@ -1,7 +1,8 @@
-"""Loss against image tokens seen, for three sizes of the transformer and some other kinds of the middle one.
+"""Loss against image tokens seen, for three sizes of the transformer, or for other kinds of the middle one.
 
 `python -m benchmarks.scaling RUN` takes the pictures, the dVAE and the text tokenizer of a training run's folder,
 trains each size on the same pictures in the same order, and writes `scaling.json` and `scaling.png` beside this file.
+`python -m benchmarks.scaling RUN kinds` does so with the middle size and other kinds of it, and writes `kinds.json`.
 No picture is shown twice, so the training loss is the loss on pictures never seen.
 """
 
@@ -33,6 +34,9 @@ SIZES: dict[str, dict[str, Any]] = {  # width × depth
 OTHERS: dict[str, dict[str, Any]] = {  # about as many weights in the layers as the middle one
     "192 × 2": {"width": 192, "depth": 2, "heads": 3},
     "96 × 8": {"width": 96, "depth": 8, "heads": 3},
+}
+KINDS: dict[str, dict[str, Any]] = {
+    "128 × 4": SIZES["128 × 4"],
     "128 × 4, no token shift": {**SIZES["128 × 4"], "shift": False},
     "128 × 4, rows and columns": {**SIZES["128 × 4"], "patterns": ("row", "column", "row", "window11")},
 }
@@ -40,13 +44,22 @@ STEPS = 400
 _INKS = (FAINT, (90, 110, 200), BLUE)
 
 
-def main(source: Path) -> None:
-    learnt = {}
-    for name, sizes in {**SIZES, **OTHERS}.items():
+def main(source: Path, kinds: bool = False) -> None:
+    if kinds:
+        race(source, KINDS, FOLDER / "kinds.json")
+    else:
+        learnt = race(source, {**SIZES, **OTHERS}, FOLDER / "scaling.json")
+        plot({name: learnt[name] for name in SIZES}).quantize(64).save(FOLDER / "scaling.png", optimize=True)
+
+
+def race(source: Path, nets: dict[str, dict[str, Any]], file: Path) -> dict[str, Any]:
+    """What each net learns of the same pictures; written after every net."""
+    learnt: dict[str, Any] = {}
+    for name, sizes in nets.items():
         learnt[name] = learn(source, sizes)
         record = {"date": time.strftime("%Y-%m-%d"), "batch": SMALL.transformer.batch, "steps": STEPS, "nets": learnt}
-        (FOLDER / "scaling.json").write_text(json.dumps(record, indent=2) + "\n")
-    plot({name: learnt[name] for name in SIZES}).quantize(64).save(FOLDER / "scaling.png", optimize=True)
+        file.write_text(json.dumps(record, indent=2) + "\n")
+    return learnt
 
 
 def learn(source: Path, sizes: dict[str, Any]) -> dict[str, Any]:
@@ -86,4 +99,4 @@ def _round(low: float, high: float) -> list[float]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), "kinds" in sys.argv[2:])

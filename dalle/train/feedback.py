@@ -198,15 +198,17 @@ def train_feedback(
         if part == recipe.steps_a_round - 1:
             run.log(score=score, **means.take())
     if run.finished:
-        blend(average.net, before, recipe.share)
-        run.summary["heldout"] = heldout_loss(average.net, easel.text, heldout, usual)
+        final = blend(average.net, before, recipe.share)
+        run.summary["heldout"] = heldout_loss(final, easel.text, heldout, usual)
         run.save()
-        export(average.net, out)
+        export(final, out)
     return run.finished
 
 
 @torch.no_grad()
-def blend(net: Transformer, other: Transformer, share: float) -> None:
-    """Give a net the weighted mean of its weights and those of another, `share` of its own."""
-    for ours, theirs in zip(net.parameters(), other.parameters(), strict=True):
+def blend(net: Transformer, other: Transformer, share: float) -> Transformer:
+    """A net with the weighted mean of the weights of two, `share` of the first."""
+    mean = copy.deepcopy(net)
+    for ours, theirs in zip(mean.parameters(), other.parameters(), strict=True):
         ours.lerp_(theirs, 1 - share)
+    return mean

@@ -11,7 +11,7 @@ from dalle.train.feedback import FeedbackRecipe
 from dalle.train.judge import JudgeRecipe
 from dalle.train.polish import PolishRecipe
 from dalle.train.tokenizer import TokenizerRecipe
-from dalle.train.transformer import TransformerRecipe
+from dalle.train.transformer import SettleRecipe, TransformerRecipe
 from dalle.worlds import WorldConfig
 
 
@@ -29,6 +29,7 @@ class Recipe:
     tokenizer: TokenizerRecipe = field(default_factory=TokenizerRecipe)
     polish: PolishRecipe = field(default_factory=PolishRecipe)
     transformer: TransformerRecipe = field(default_factory=TransformerRecipe)
+    settle: SettleRecipe = field(default_factory=SettleRecipe)
     critic: JudgeRecipe = field(default_factory=lambda: JudgeRecipe(size=80, unseen=0, decoded=2, steps=5000, seed=7))
     feedback: FeedbackRecipe = field(default_factory=FeedbackRecipe)
     clip: ClipRecipe = field(default_factory=ClipRecipe)
@@ -95,6 +96,7 @@ TINY = Recipe(
     transformer=TransformerRecipe(
         width=32, depth=2, heads=2, steps=10, batch=4, sample_every=8, precision="fp32", compiled=False
     ),
+    settle=SettleRecipe(steps=4, batch=8),
     critic=JudgeRecipe(size=32, width=8, hidden=8, unseen=0, steps=4, batch=8, precision="fp32"),
     feedback=FeedbackRecipe(captions=3, samples=4, learned=2, steps=4, batch=2, real=4),
     clip=ClipRecipe(

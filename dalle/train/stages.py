@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -56,11 +57,22 @@ class Workshop:
             "polish": self._polish,
             "text": self._text,
             "transformer": self._transformer,
+            "settle": lambda: self._once("settle", self._settle),
             "critic": self._critic,
-            "feedback": self._feedback,
+            "feedback": lambda: self._once("feedback", self._feedback),
             "clip": self._clip,
             "judge": self._judge,
         }[stage]()
+
+    def _once(self, stage: str, work: Callable[[], bool]) -> bool:
+        """Go on with a stage that writes over the weights of an earlier one: its recipe marks that it is finished."""
+        mark = self.out / f"{stage}.json"
+        if mark.exists():
+            return True
+        finished = work()
+        if finished:
+            config.save(getattr(self.recipe, stage), mark)
+        return finished
 
     @cached_property
     def corpus(self) -> Corpus:
@@ -115,6 +127,11 @@ class Workshop:
         dvae, recipe, text = self._read_codes(), self.recipe.transformer, self._words()
         return train_transformer(recipe, self.corpus, self.heldout, text, dvae, self.out, self._minutes, self.start)
 
+    def _settle(self) -> bool:
+        dvae, usual = self._read_codes(), self.recipe.settle.of(self.recipe.transformer)
+        more = self._words(), dvae, self.out, self._minutes, self._latest()
+        return train_transformer(usual, self.corpus, self.heldout, *more, stage="settle")
+
     def _clip(self) -> bool:
         if (self.out / "clip.json").exists():
             return True
@@ -146,9 +163,7 @@ class Workshop:
         return train_judge(recipe, [lesson], {"heldout": exam}, place, self._minutes)
 
     def _feedback(self) -> bool:
-        done, recipe = self.out / "feedback.json", self.recipe.feedback
-        if done.exists():
-            return True
+        recipe = self.recipe.feedback
         self._need_facts()
         self._need(f"{CRITIC}/judge.json", "critic")
         device = pick_device("auto")
@@ -158,10 +173,7 @@ class Workshop:
         first = self.recipe.first + self.recipe.pictures  # captions of other pictures than it knows
         easel = Easel(recipe, world, first, self._words(), dvae, critic)
         net, usual = self._read_transformer(device), self.recipe.transformer
-        finished = train_feedback(recipe, usual, self.corpus, self.heldout, easel, net, self.out, self._minutes)
-        if finished:
-            config.save(recipe, done)
-        return finished
+        return train_feedback(recipe, usual, self.corpus, self.heldout, easel, net, self.out, self._minutes)
 
     def _judge(self) -> bool:
         if (self.out / "judge.json").exists():
@@ -202,11 +214,14 @@ class Workshop:
         return dvae
 
     def _read_transformer(self, device: torch.device) -> Transformer:
-        """The latest: this run's own, or the one that it goes on from."""
+        return read_transformer(self._latest(), device)
+
+    def _latest(self) -> Path:
+        """Where the latest transformer is: this run's own, or the one that it goes on from."""
         if self.start is not None and not (self.out / "transformer.json").exists():
-            return read_transformer(self.start, device)
+            return self.start
         self._need("transformer.json", "transformer")
-        return read_transformer(self.out, device)
+        return self.out
 
     def _words(self) -> BpeTokenizer:
         self._need("tokenizer.json", "text")

@@ -47,6 +47,26 @@ class TransformerRecipe:
     seed: int = 0
 
 
+@dataclass(frozen=True)
+class SettleRecipe:
+    """How a trained transformer comes to rest: the mean of more pictures in each step, and small steps.
+
+    At the rates that it learns with, each update is mostly the noise of a small batch, and near the end that noise is
+    what keeps the loss up.
+    """
+
+    steps: int = 440
+    batch: int = 64
+    rate: float = 0.15  # share of the learning rates
+    warmup: float = 0.05
+    decay: float = 0.98
+
+    def of(self, usual: TransformerRecipe) -> TransformerRecipe:
+        """The recipe of a transformer's last steps."""
+        rates = {"lr": self.rate * usual.lr, "matrix_lr": self.rate * usual.matrix_lr}
+        return replace(usual, steps=self.steps, batch=self.batch, warmup=self.warmup, decay=self.decay, **rates)
+
+
 class Optimizers:
     """Muon for the matrices inside the layers, AdamW for all else, as one thing to step and save."""
 
@@ -115,9 +135,10 @@ def train_transformer(
     out: Path,
     minutes: float | None,
     start: Path | None = None,
+    stage: str = "transformer",
 ) -> bool:
     """Train for at most `minutes`, from noise or from the net in a folder; True once the schedule is complete and the
-    weights are exported. Raises TrainingError where that net has other sizes.
+    weights are exported. The curve is named after the stage. Raises TrainingError where that net has other sizes.
     """
     torch.manual_seed(recipe.seed)
     device = pick_device("auto")
@@ -137,7 +158,7 @@ def train_transformer(
         load(net, checkpoint.read_tensors(start, "transformer"))
     average = Average(net, recipe.decay)
     optimizers = Optimizers(net, recipe)
-    run = Run("transformer", out, recipe.steps, minutes, {"net": net, "average": average.net, "optimizer": optimizers})
+    run = Run(stage, out, recipe.steps, minutes, {"net": net, "average": average.net, "optimizer": optimizers})
     average.updates = run.step
     batches = Batches(corpus, text, recipe)
     forward: Any = torch.compile(net.forward) if recipe.compiled else net.forward

@@ -118,8 +118,7 @@ def test_without_a_weight_the_world_alone_teaches(net: Transformer, easel: Easel
 
 def test_what_is_exported_lies_between_before_and_after(net: Transformer):
     torch.manual_seed(1)
-    after, mean = Transformer(net.config), Transformer(net.config)
-    mean.load_state_dict(after.state_dict())
-    blend(mean, net, 0.25)
+    after = Transformer(net.config)
+    mean = blend(after, net, 0.25)
     for mixed, one, other in zip(mean.parameters(), after.parameters(), net.parameters(), strict=True):
         torch.testing.assert_close(mixed, 0.25 * one + 0.75 * other)

@@ -32,7 +32,7 @@ from dalle.train.tokenizer import (
     tokenize,
     train_tokenizer,
 )
-from dalle.train.transformer import Batches, TransformerRecipe, heldout_loss, train_transformer
+from dalle.train.transformer import Batches, SettleRecipe, TransformerRecipe, heldout_loss, train_transformer
 from dalle.worlds import World
 
 COLORS = {"red": (220, 30, 30), "green": (30, 180, 60), "blue": (40, 60, 220), "white": (250, 250, 250)}
@@ -388,6 +388,29 @@ def test_nets_go_on_from_a_model_with_pictures_that_are_new_to_them(tiny_model: 
         for key in before:  # one step, of a schedule that begins with small ones; normalisations count faster
             if "running" not in key and "tracked" not in key:
                 torch.testing.assert_close(after[key], before[key], atol=5e-3, rtol=0)
+
+
+def test_a_net_settles_in_small_steps_of_large_batches(numbered: Corpus, text: BpeTokenizer, tmp_path: Path):
+    settled = SettleRecipe(steps=30, batch=12, rate=0.5).of(STREAM)
+    assert settled == replace(STREAM, steps=30, batch=12, warmup=0.05, decay=0.98, lr=1.5e-3, matrix_lr=1e-2)
+    before, after, dvae = tmp_path / "before", tmp_path / "after", DVAE(CODES.net)
+    assert train_transformer(replace(STREAM, steps=20), numbered, numbered, text, dvae, before, None)
+    assert train_transformer(settled, numbered, numbered, text, dvae, after, None, before, "settle")
+    first, last = (json.loads((folder / f"{stage}_metrics.json").read_text())["heldout"]["image"]
+                   for folder, stage in ((before, "transformer"), (after, "settle")))  # fmt: skip
+    assert last < first and not (after / "transformer_metrics.json").exists()
+
+
+def test_settling_goes_on_from_what_is_there_and_is_done_once(tiny_model: Path, tmp_path: Path):
+    with pytest.raises(TrainingError, match="run `python -m dalle train tokenizer`"):
+        train.run("settle", "tiny", out=tmp_path / "nothing")
+    train.run("settle", "tiny", out=tmp_path, start=str(tiny_model), first=1000, steps=1)
+    written = checkpoint.read_tensors(tmp_path, "transformer")
+    for key, value in checkpoint.read_tensors(tiny_model, "transformer").items():
+        torch.testing.assert_close(written[key], value, atol=5e-3, rtol=0)
+    time = (tmp_path / "transformer.json").stat().st_mtime_ns
+    train.run("settle", "tiny", out=tmp_path, start=str(tiny_model), first=1000, steps=1)
+    assert (tmp_path / "transformer.json").stat().st_mtime_ns == time and steps_in(tmp_path, "settle") == 1
 
 
 def test_nets_of_other_sizes_do_not_go_on(tiny_model: Path, tmp_path: Path):
