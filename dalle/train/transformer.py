@@ -55,7 +55,7 @@ class SettleRecipe:
     what keeps the loss up.
     """
 
-    steps: int = 440
+    steps: int = 400
     batch: int = 64
     rate: float = 0.15  # share of the learning rates
     warmup: float = 0.05
@@ -63,8 +63,8 @@ class SettleRecipe:
 
     def of(self, usual: TransformerRecipe) -> TransformerRecipe:
         """The recipe of a transformer's last steps."""
-        rates = {"lr": self.rate * usual.lr, "matrix_lr": self.rate * usual.matrix_lr}
-        return replace(usual, steps=self.steps, batch=self.batch, warmup=self.warmup, decay=self.decay, **rates)
+        calmer = replace(usual, lr=self.rate * usual.lr, matrix_lr=self.rate * usual.matrix_lr)
+        return replace(calmer, steps=self.steps, batch=self.batch, warmup=self.warmup, decay=self.decay)
 
 
 class Optimizers:
