@@ -27,7 +27,7 @@ from dalle.train.polish import polish
 from dalle.train.recipes import Recipe
 from dalle.train.thumbnails import thumbnails
 from dalle.train.tokenizer import tokenize, train_tokenizer
-from dalle.train.transformer import train_transformer
+from dalle.train.transformer import TransformerRecipe, train_transformer
 from dalle.worlds import World, WorldConfig
 from dalle.worlds.folder import FolderSource, TarSource
 
@@ -124,13 +124,16 @@ class Workshop:
     def _transformer(self) -> bool:
         if (self.out / "transformer.json").exists():
             return True
-        dvae, recipe, text = self._read_codes(), self.recipe.transformer, self._words()
-        return train_transformer(recipe, self.corpus, self.heldout, text, dvae, self.out, self._minutes, self.start)
+        return self._learn(self.recipe.transformer, self._read_codes(), self.start, "transformer")
 
     def _settle(self) -> bool:
-        dvae, usual = self._read_codes(), self.recipe.settle.of(self.recipe.transformer)
-        more = self._words(), dvae, self.out, self._minutes, self._latest()
-        return train_transformer(usual, self.corpus, self.heldout, *more, stage="settle")
+        calmer = self.recipe.settle.of(self.recipe.transformer)
+        return self._learn(calmer, self._read_codes(), self._latest(), "settle")
+
+    def _learn(self, recipe: TransformerRecipe, dvae: DVAE, start: Path | None, stage: str) -> bool:
+        """Go on with the transformer by one of its recipes."""
+        text, place, left = self._words(), self.out, self._minutes
+        return train_transformer(recipe, self.corpus, self.heldout, text, dvae, place, left, start, stage)
 
     def _clip(self) -> bool:
         if (self.out / "clip.json").exists():
