@@ -171,7 +171,7 @@ def train_feedback(
     average = Average(net, recipe.decay)
     usual = replace(usual, batch=recipe.real, lr=recipe.lr, matrix_lr=recipe.matrix_lr)
     optimizers = Optimizers(net, usual)
-    parts = {"net": net, "average": average.net, "optimizer": optimizers}
+    parts = {"net": net, "before": before, "average": average.net, "optimizer": optimizers}
     run = Run("feedback", out, recipe.steps, minutes, parts)
     average.updates = run.step
     batches, means = Batches(corpus, easel.text, usual), Means()

@@ -122,3 +122,13 @@ def test_what_is_exported_lies_between_before_and_after(net: Transformer):
     mean = blend(after, net, 0.25)
     for mixed, one, other in zip(mean.parameters(), after.parameters(), net.parameters(), strict=True):
         torch.testing.assert_close(mixed, 0.25 * one + 0.75 * other)
+
+
+def test_a_run_that_is_killed_before_its_mark_exports_the_same_again(
+    net: Transformer, easel: Easel, corpus: Corpus, tmp_path: Path
+):
+    assert train_feedback(RECIPE, USUAL, corpus, corpus, easel, net, tmp_path, None)
+    exported = read_transformer(tmp_path)
+    assert train_feedback(RECIPE, USUAL, corpus, corpus, easel, read_transformer(tmp_path), tmp_path, None)
+    for again, once in zip(read_transformer(tmp_path).parameters(), exported.parameters(), strict=True):
+        assert torch.equal(again, once)
