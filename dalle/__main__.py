@@ -107,8 +107,9 @@ def world(chosen: argparse.Namespace) -> None:
 
 def train(chosen: argparse.Namespace) -> None:
     """Train one stage, or all of them one after the other; a run that was stopped goes on."""
-    from dalle.train import run
+    from dalle.train import heap, run
 
+    heap.hold()
     more = chosen.start, chosen.first, chosen.steps
     run(chosen.stage, chosen.recipe, chosen.data, chosen.out, chosen.minutes, *more)
 

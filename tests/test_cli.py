@@ -228,7 +228,8 @@ def test_evaluate_passes_its_settings_on_and_prints_what_comes_back(studio, monk
 
 def test_train_passes_its_settings_on(monkeypatch, tmp_path):
     calls = []
-    monkeypatch.setitem(sys.modules, "dalle.train", SimpleNamespace(run=lambda *told: calls.append(told)))
+    trained = SimpleNamespace(run=lambda *told: calls.append(told), heap=SimpleNamespace(hold=lambda: None))
+    monkeypatch.setitem(sys.modules, "dalle.train", trained)
     command = ["train", "clip", "--out", str(tmp_path), "--minutes", "0.5", "--recipe", "tiny"]
     assert main(command) == main([*command, "--start", "emoji", "--first", "9", "--steps", "7"]) == 0
     settings = "clip", "tiny", "world", tmp_path, 0.5

@@ -131,7 +131,9 @@ class _Examiner:
         """Two-panel pictures of glyphs that no training showed: the top is given, the bottom is drawn."""
         source = World(replace(world, vocabulary="unseen", split="heldout", families={"two_panel": 1.0}))
         net, sheet = self.studio.bundle.images, Sheet("image to image, unseen glyphs")
-        ceilings, random, ranked = [], [], []
+        ceilings: list[float] = []
+        random: list[float] = []  # of all candidates
+        ranked: list[float] = []
         for index in range(captions):
             example = source[index]
             tokens = self.studio.read(example.picture)
@@ -143,7 +145,7 @@ class _Examiner:
             ceiling = _bottom_psnr(self.studio.show(tokens), example.picture)
             gaps = {c.index: ceiling - _bottom_psnr(c.picture, example.picture) for c in drawn}
             ceilings.append(ceiling)
-            random.append(gaps[0])
+            random += gaps.values()
             ranked.append(gaps[drawn[0].index])
             self.bar.update()
         if out is not None:

@@ -127,8 +127,8 @@ class Workshop:
         return self._learn(self.recipe.transformer, self._read_codes(), self.start, "transformer")
 
     def _settle(self) -> bool:
-        calmer = self.recipe.settle.of(self.recipe.transformer)
-        return self._learn(calmer, self._read_codes(), self._latest(), "settle")
+        start = self._latest()  # what is missing is said before any picture is drawn
+        return self._learn(self.recipe.settle.of(self.recipe.transformer), self._read_codes(), start, "settle")
 
     def _learn(self, recipe: TransformerRecipe, dvae: DVAE, start: Path | None, stage: str) -> bool:
         """Go on with the transformer by one of its recipes."""

@@ -402,8 +402,9 @@ def test_a_net_settles_in_small_steps_of_large_batches(numbered: Corpus, text: B
 
 
 def test_settling_goes_on_from_what_is_there_and_is_done_once(tiny_model: Path, tmp_path: Path):
-    with pytest.raises(TrainingError, match="run `python -m dalle train tokenizer`"):
+    with pytest.raises(TrainingError, match="run `python -m dalle train transformer`"):
         train.run("settle", "tiny", out=tmp_path / "nothing")
+    assert not (tmp_path / "nothing" / "corpus").exists()
     train.run("settle", "tiny", out=tmp_path, start=str(tiny_model), first=1000, steps=1)
     written = checkpoint.read_tensors(tmp_path, "transformer")
     for key, value in checkpoint.read_tensors(tiny_model, "transformer").items():
