@@ -124,16 +124,16 @@ class Workshop:
     def _transformer(self) -> bool:
         if (self.out / "transformer.json").exists():
             return True
-        return self._learn(self.recipe.transformer, self._read_codes(), self.start, "transformer")
+        return self._learn(self.recipe.transformer, self.start, "transformer")
 
     def _settle(self) -> bool:
         start = self._latest()  # what is missing is said before any picture is drawn
-        return self._learn(self.recipe.settle.of(self.recipe.transformer), self._read_codes(), start, "settle")
+        return self._learn(self.recipe.settle.of(self.recipe.transformer), start, "settle")
 
-    def _learn(self, recipe: TransformerRecipe, dvae: DVAE, start: Path | None, stage: str) -> bool:
+    def _learn(self, recipe: TransformerRecipe, start: Path | None, stage: str) -> bool:
         """Go on with the transformer by one of its recipes."""
-        text, place, left = self._words(), self.out, self._minutes
-        return train_transformer(recipe, self.corpus, self.heldout, text, dvae, place, left, start, stage)
+        dvae, text = self._read_codes(), self._words()
+        return train_transformer(recipe, self.corpus, self.heldout, text, dvae, self.out, self._minutes, start, stage)
 
     def _clip(self) -> bool:
         if (self.out / "clip.json").exists():
