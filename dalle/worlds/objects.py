@@ -6,7 +6,7 @@ import numpy as np
 
 from dalle.worlds import backgrounds
 from dalle.worlds.colors import unlike
-from dalle.worlds.scene import Facts, Family, Stage, Thing, describe, thing
+from dalle.worlds.scene import CROWD_SIDE, SIDES, Facts, Family, Stage, Thing, describe, thing
 from dalle.worlds.vocabulary import say, say_color, say_plural
 from dalle.worlds.words import NUMBERS, article
 
@@ -14,7 +14,6 @@ SIZES: dict[str, tuple[str, ...]] = {
     "small": ("small", "tiny", "little"),
     "large": ("large", "big", "huge", "giant"),
 }
-_SIDES = {None: 160, "small": 80, "large": 224}
 _OPENINGS = ("an illustration of ", "a picture of ", "a drawing of ", "an image of ", "an emoji of ")
 
 
@@ -32,7 +31,7 @@ class SingleObject(Family):
     def plan(self, stage: Stage) -> Facts:
         noun, color = stage.pick(stage.vocabulary.nouns), stage.color(0.6)
         size = stage.pick(tuple(SIZES)) if stage.chance(0.2) else None
-        side = _SIDES[size]
+        side = SIDES[size]
         if not stage.small and size is None:
             side = stage.vary(side, 36)
         room = (240 - side) // 2
@@ -73,14 +72,14 @@ class SingleObject(Family):
 def layout(count: int) -> tuple[int, list[tuple[int, int]]]:
     """Side of one object and the centers of `count` of them, in rows."""
     if count == 1:
-        return 160, [(128, 128)]
+        return SIDES[None], [(128, 128)]
     if count <= 4:
-        rows, side = {2: (2,), 3: (2, 1), 4: (2, 2)}[count], 96
+        rows, side = {2: (2,), 3: (2, 1), 4: (2, 2)}[count], SIDES["small"]
         columns = {1: (128,), 2: (64, 192)}
     else:
-        rows, side = {5: (3, 2), 6: (3, 3), 7: (3, 3, 1), 8: (3, 3, 2), 9: (3, 3, 3)}[count], 64
+        rows, side = {5: (3, 2), 6: (3, 3), 7: (3, 3, 1), 8: (3, 3, 2), 9: (3, 3, 3)}[count], CROWD_SIDE
         columns = {1: (128,), 2: (80, 176), 3: (48, 128, 208)}
-    heights = {1: (128,), 2: (64, 192) if side == 96 else (80, 176), 3: (48, 128, 208)}[len(rows)]
+    heights = {1: (128,), 2: (64, 192) if count <= 4 else (80, 176), 3: (48, 128, 208)}[len(rows)]
     return side, [(x, y) for y, wide in zip(heights, rows, strict=True) for x in columns[wide]]
 
 

@@ -8,7 +8,19 @@ from PIL import Image
 
 from dalle.worlds import backgrounds
 from dalle.worlds.objects import opening
-from dalle.worlds.scene import Facts, Family, Stage, Thing, describe, draw_scene, moved, swap_colors, thing
+from dalle.worlds.scene import (
+    CROWD_SIDE,
+    SIDES,
+    Facts,
+    Family,
+    Stage,
+    Thing,
+    describe,
+    draw_scene,
+    moved,
+    swap_colors,
+    thing,
+)
 from dalle.worlds.split import Combination
 from dalle.worlds.words import listing
 
@@ -55,13 +67,13 @@ def arrange(relation: str, first: Thing, second: Thing, stage: Stage) -> tuple[T
         return _centered(first, points[0]), _centered(second, points[1])
     if relation == "on top of":
         second = _centered(second, (stage.vary(128, 40), 128))
-        second = moved(second, 0, 248 - second["box"][3])
+        second = stage.align(moved(second, 0, 248 - second["box"][3]))
         first = _centered(first, ((second["box"][0] + second["box"][2]) // 2, 0))
-        return moved(first, 0, second["box"][1] + 4 - first["box"][3]), second
+        return stage.align(moved(first, 0, second["box"][1] + 4 - first["box"][3])), second
     if relation == "inside":
         point = (128, 128)
         return _centered(first, point), _centered(second, point)
-    front, back = (stage.vary(160, 8), 176), (stage.vary(104, 8), 104)
+    front, back = (stage.vary(160, 8), 176), (stage.vary(112, 8), 112)
     points = (front, back) if relation == "in front of" else (back, front)
     return _centered(first, points[0]), _centered(second, points[1])
 
@@ -71,11 +83,11 @@ def _centered(item: Thing, point: tuple[int, int]) -> Thing:
     return moved(item, point[0] - (x0 + x1) // 2, point[1] - (y0 + y1) // 2)
 
 
-_SIDES = {"inside": (72, 216), "in front of": (112, 176), "behind": (176, 112)}
+_SIZES = {"inside": ("small", "large"), "in front of": ("small", None), "behind": (None, "small")}
 
 
 def _pair_sides(relation: str, stage: Stage) -> tuple[int, int]:
-    first, second = _SIDES.get(relation, (112, 112) if relation == "on top of" else (96, 96))
+    first, second = (SIDES[size] for size in _SIZES.get(relation, ("small", "small")))
     return (first, second) if stage.small else (stage.vary(first, 8), stage.vary(second, 8))
 
 
@@ -152,9 +164,9 @@ class Row(Family):
     def plan(self, stage: Stage) -> Facts:
         count = 3 if stage.chance(0.7) else 4
         nouns = stage.pick_distinct(stage.vocabulary.nouns, count)
-        side, centers = (72, (48, 128, 208)) if count == 3 else (56, (32, 96, 160, 224))
+        centers = (48, 128, 208) if count == 3 else (32, 96, 160, 224)
         y = stage.vary(128, 60)
-        things = [thing(noun, (x, y), side, stage.color(0.35)) for noun, x in zip(nouns, centers, strict=True)]
+        things = [thing(noun, (x, y), CROWD_SIDE, stage.color(0.35)) for noun, x in zip(nouns, centers, strict=True)]
         return {"things": things, "background": stage.background(*things)}
 
     def caption(self, facts: Facts, rng: np.random.Generator) -> str:
@@ -196,7 +208,7 @@ class Trio(Family):
         above = stage.chance(0.5)
         near, far = (64, 192) if above else (192, 64)
         centers = ((64, far), (192, far), (128, near))
-        sides = [stage.vary(88, 8) for _ in nouns]
+        sides = [stage.vary(SIDES["small"], 8) for _ in nouns]
         things = [
             thing(noun, (stage.vary(x, 6), stage.vary(y, 6)), side, stage.color(0.4))
             for noun, (x, y), side in zip(nouns, centers, sides, strict=True)

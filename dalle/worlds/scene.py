@@ -29,6 +29,10 @@ Box = tuple[int, int, int, int]
 NAMED = (*ANIMALS, *FOODS, *THINGS)
 """Nouns of which none is another word for another."""
 _NAMES = ("noun", "material", "outline")
+SIDES: dict[str | None, int] = {"small": 96, None: 160, "large": 224}
+"""Pixels of a thing's longer side. Most families keep to these few, as a net has to learn each thing in each size."""
+CROWD_SIDE = 64
+"""The same where many stand together."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,17 @@ class Stage:
     def scatter(self, value: int, spread: int) -> int:
         """`value` moved by up to `spread` pixels, snapped to the lattice, in every world."""
         moved = value + int(self.rng.integers(-spread, spread + 1))
-        return round(moved / self.lattice) * self.lattice
+        return self._nearest(moved)
+
+    def align(self, item: Thing) -> Thing:
+        """A thing moved by the least that brings its center onto the lattice."""
+        x0, y0, x1, y1 = item["box"]
+        x, y = (x0 + x1) // 2, (y0 + y1) // 2
+        return moved(item, self._nearest(x) - x, self._nearest(y) - y)
+
+    def _nearest(self, value: int) -> int:
+        """The lattice's nearest pixel."""
+        return round(value / self.lattice) * self.lattice
 
     def pose(self) -> dict[str, bool]:
         """Further values for a thing: in the full world, one in three looks the other way."""

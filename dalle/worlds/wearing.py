@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 from dalle.worlds import backgrounds
 from dalle.worlds.objects import opening
-from dalle.worlds.scene import Facts, Family, Stage, Thing, describe, moved, paste, swap_colors, thing
+from dalle.worlds.scene import SIDES, Facts, Family, Stage, Thing, describe, moved, paste, swap_colors, thing
 from dalle.worlds.split import Combination
 from dalle.worlds.sprites import fitted
 
@@ -118,11 +118,11 @@ class Wearing(Family):
         return {"things": pieces, "action": action, "background": stage.background(*pieces)}
 
     def _body(self, noun: str, action: str | None, stage: Stage) -> Thing:
-        side = {None: 152, "walking": 128, "holding": 144, "riding": 88, "playing": 152}[action]
-        x = {None: 128, "walking": 80, "holding": 104, "riding": 128, "playing": 128}[action]
-        bottom = {None: 232, "walking": 232, "holding": 232, "riding": 160, "playing": 232}[action]
-        body = thing(noun, (stage.vary(x, 6), 0), stage.vary(side, 6), stage.color(0.3), role="body")
-        return moved(body, 0, bottom - body["box"][3])
+        side = SIDES["small" if action == "riding" else None]
+        x = {"walking": 84, "holding": 112}.get(action or "", 128)
+        bottom = 160 if action == "riding" else 232
+        body = thing(noun, (stage.vary(x, 4), 0), stage.vary(side, 6), stage.color(0.3), role="body")
+        return stage.align(moved(body, 0, bottom - body["box"][3]))
 
     def _with_partner(self, pieces: list[Thing], action: str, stage: Stage) -> list[Thing]:
         """The pieces in drawing order, with what the figure walks, holds, rides or plays."""
@@ -134,17 +134,17 @@ class Wearing(Family):
             width, height = fitted(noun, 144)
             side = 144 if height <= 108 else round(108 * max(width, height) / height)
             partner = thing(noun, (128, 0), side, color, role="partner")
-            partner = moved(partner, 0, 244 - partner["box"][3])
-            lift = partner["box"][1] + 16 - bottom
+            partner = stage.align(moved(partner, 0, 244 - partner["box"][3]))
+            lift = stage.align(moved(body, 0, partner["box"][1] + 16 - bottom))["box"][3] - bottom
             return [*(moved(piece, 0, lift) for piece in pieces), partner]
-        if action == "playing":
-            return [*pieces, thing(noun, ((x0 + x1) // 2, 196), 88, color, role="partner")]
-        if action == "holding":
-            partner = thing(noun, (0, 0), 88, color, role="partner")
-            px0, _, px1, py1 = partner["box"]
-            return [*pieces, moved(partner, min(x1 - 24, 240 - (px1 - px0)) - px0, 168 - py1)]
-        partner = thing(noun, (0, 0), 88, color, role="partner")
-        return [*pieces, moved(partner, 248 - partner["box"][2], bottom - partner["box"][3])]
+        partner = thing(noun, (0, 0), SIDES["small"], color, role="partner")
+        px0, _, px1, py1 = partner["box"]
+        dx, dy = {
+            "playing": ((x0 + x1) // 2, 196),
+            "holding": (min(x1 - 24, 240 - (px1 - px0)) - px0, 168 - py1),
+            "walking": (248 - px1, bottom - py1),
+        }[action]
+        return [*pieces, stage.align(moved(partner, dx, dy))]
 
     def draw(self, facts: Facts) -> Image.Image:
         canvas = backgrounds.draw(facts["background"])

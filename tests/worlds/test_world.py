@@ -12,7 +12,7 @@ from dalle.errors import WorldError
 from dalle.worlds import World, WorldConfig, contact_sheet, negative_captions, reword
 from dalle.worlds.colors import SYNONYMS
 from dalle.worlds.families import FAMILIES
-from dalle.worlds.scene import NAMED, is_inside
+from dalle.worlds.scene import CROWD_SIDE, NAMED, SIDES, is_inside
 from dalle.worlds.signs import misspelled
 from dalle.worlds.split import is_held_out
 from dalle.worlds.vocabulary import SMALL as SMALL_NOUNS
@@ -249,3 +249,30 @@ def test_contact_sheets_hold_every_picture():
 def test_an_impossible_world_is_refused_with_a_sentence(config):
     with pytest.raises(WorldError, match=r"^[A-Z].*\.$"):
         World(config)
+
+
+def on_the_lattice(item):
+    x0, y0, x1, y1 = item["box"]
+    return ((x0 + x1) // 2) % SMALL.lattice == ((y0 + y1) // 2) % SMALL.lattice == 0
+
+
+@pytest.mark.parametrize("family", ["object", "count", "relation", "row", "trio"])
+def test_the_small_world_keeps_to_few_sizes_and_to_its_lattice(family):
+    for example in only(family):
+        for item in example.facts["things"]:
+            x0, y0, x1, y1 = item["box"]
+            assert max(x1 - x0, y1 - y0) in (*SIDES.values(), CROWD_SIDE), example.caption
+            assert on_the_lattice(item), example.caption
+
+
+def test_figures_and_their_company_stand_on_the_lattice():
+    for example in only("wearing"):
+        assert all(on_the_lattice(item) or item["role"] == "worn" for item in example.facts["things"]), example.caption
+
+
+def test_a_thing_touches_what_it_is_on_top_of():
+    pairs = [example.facts["things"] for example in only("relation") if example.facts["relation"] == "on top of"]
+    for upper, lower in pairs:
+        gap = lower["box"][1] - upper["box"][3]
+        assert -SMALL.lattice < gap <= SMALL.lattice // 2
+    assert len(pairs) > 3
