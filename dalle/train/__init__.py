@@ -10,8 +10,8 @@ from pathlib import Path
 from dalle.errors import TrainingError
 
 STAGES = ("tokenizer", "polish", "text", "transformer", "settle", "critic", "feedback", "clip")
-FACTUAL = ("critic", "feedback")  # of these, those that learn from the facts behind the pictures of the world
 JUDGE = "judge"  # for measuring; no part of a model
+FACTUAL = ("critic", "feedback", JUDGE)  # these learn from the facts behind the pictures of the world
 
 
 def run(

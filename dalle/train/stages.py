@@ -18,6 +18,7 @@ from dalle.models import pick_device
 from dalle.nn.dvae import DVAE
 from dalle.nn.transformer import Transformer
 from dalle.text import BpeTokenizer
+from dalle.train import FACTUAL
 from dalle.train.clip import train_clip
 from dalle.train.corpus import Corpus, Source
 from dalle.train.drawings import drawings
@@ -33,6 +34,32 @@ from dalle.worlds.folder import FolderSource, TarSource
 
 TOKENIZERS = ("dvae.json", "dvae.safetensors", "reconstructions.png", "tokenizer.json", lexicon.FILE)  # their files
 CRITIC = "critic"  # the folder of the one whose feedback counts
+_MAKERS = {  # which stage leaves a file that others need
+    "dvae.json": "tokenizer",
+    "tokenizer.json": "text",
+    "transformer.json": "transformer",
+    f"{CRITIC}/judge.json": "critic",
+}
+_NEEDS = {
+    "polish": ("dvae.json",),
+    "transformer": ("dvae.json", "tokenizer.json"),
+    "settle": ("dvae.json", "tokenizer.json", "transformer.json"),
+    "critic": ("dvae.json",),
+    "feedback": tuple(_MAKERS),
+    "clip": ("dvae.json", "tokenizer.json", "transformer.json"),
+    "judge": ("dvae.json",),
+}
+_MARKS = {  # what is there once a stage is finished
+    "tokenizer": "dvae.json",
+    "polish": "reconstructions.png",
+    "transformer": "transformer.json",
+    "settle": "settle.json",
+    "critic": f"{CRITIC}/judge.json",
+    "feedback": "feedback.json",
+    "clip": "clip.json",
+    "judge": "judge.json",
+}
+_IN_PLACE = ("settle", "feedback")  # they write over the weights of an earlier stage: the recipe is their mark
 
 
 class Workshop:
@@ -51,28 +78,27 @@ class Workshop:
                 shutil.copy(start / name, out)
 
     def complete(self, stage: str) -> bool:
-        """Go on with a stage; True once it is finished."""
-        return {
-            "tokenizer": self._tokenizer,
-            "polish": self._polish,
-            "text": self._text,
-            "transformer": self._transformer,
-            "settle": lambda: self._once("settle", self._settle),
-            "critic": self._critic,
-            "feedback": lambda: self._once("feedback", self._feedback),
-            "clip": self._clip,
-            "judge": self._judge,
-        }[stage]()
-
-    def _once(self, stage: str, work: Callable[[], bool]) -> bool:
-        """Go on with a stage that writes over the weights of an earlier one: its recipe marks that it is finished."""
-        mark = self.out / f"{stage}.json"
-        if mark.exists():
+        """Go on with a stage; True once it is finished. Raises TrainingError, before any picture is drawn, where an
+        earlier stage has to come first.
+        """
+        if stage in _MARKS and (self.out / _MARKS[stage]).exists():
             return True
+        self._check(stage)
+        work: Callable[[], bool] = getattr(self, f"_{stage}")
         finished = work()
-        if finished:
-            config.save(getattr(self.recipe, stage), mark)
+        if finished and stage in _IN_PLACE:
+            config.save(getattr(self.recipe, stage), self.out / _MARKS[stage])
         return finished
+
+    def _check(self, stage: str) -> None:
+        """Raises TrainingError where a stage lacks what it learns from."""
+        if stage in FACTUAL and self.data != "world":
+            raise TrainingError("This stage learns from the facts behind the pictures of the world; a folder has none.")
+        for file in _NEEDS.get(stage, ()):
+            if not (self._latest / file if file == "transformer.json" else self.out / file).exists():
+                raise TrainingError(
+                    f"This stage needs {file}: run `python -m dalle train {_MAKERS[file]}` with the same --out first."
+                )
 
     @cached_property
     def corpus(self) -> Corpus:
@@ -99,13 +125,9 @@ class Workshop:
         return None if self._deadline is None else max(0.0, (self._deadline - time.monotonic()) / 60)
 
     def _tokenizer(self) -> bool:
-        if not (self.out / "dvae.json").exists():
-            return train_tokenizer(self.recipe.tokenizer, self.corpus, self.out, self._minutes)
-        return True
+        return train_tokenizer(self.recipe.tokenizer, self.corpus, self.out, self._minutes)
 
     def _polish(self) -> bool:
-        if (self.out / "reconstructions.png").exists():
-            return True
         dvae = self._read_codes()
         return polish(self.recipe.polish, dvae, self.corpus, self.heldout, self.out, self._minutes)
 
@@ -122,13 +144,10 @@ class Workshop:
         return True
 
     def _transformer(self) -> bool:
-        if (self.out / "transformer.json").exists():
-            return True
         return self._learn(self.recipe.transformer, self.start, "transformer")
 
     def _settle(self) -> bool:
-        start = self._latest()  # what is missing is said before any picture is drawn
-        return self._learn(self.recipe.settle.of(self.recipe.transformer), start, "settle")
+        return self._learn(self.recipe.settle.of(self.recipe.transformer), self._latest, "settle")
 
     def _learn(self, recipe: TransformerRecipe, start: Path | None, stage: str) -> bool:
         """Go on with the transformer by one of its recipes."""
@@ -136,8 +155,6 @@ class Workshop:
         return train_transformer(recipe, self.corpus, self.heldout, text, dvae, self.out, self._minutes, start, stage)
 
     def _clip(self) -> bool:
-        if (self.out / "clip.json").exists():
-            return True
         recipe, count, dvae = self.recipe.clip, len(self.corpus), self._read_codes()
         small = thumbnails(self.corpus, count, dvae, recipe.decoded, recipe.stored, self.out / "clip_pictures.npy")
         text = self._words()
@@ -155,20 +172,14 @@ class Workshop:
         return drawings(net, text, dvae.to(device), captions, self.recipe.options, recipe.stored, file)
 
     def _critic(self) -> bool:
-        place = self.out / CRITIC
-        if (place / "judge.json").exists():
-            return True
-        self._need_facts()
         recipe, shown = self.recipe.critic, replace(self.recipe.world, split="train")
         dvae = self._read_codes()
         lesson = self._lesson(CRITIC, self.corpus, shown, recipe.pictures, recipe, dvae, self.recipe.first)
         exam = self._lesson("critic_exam", self.heldout, replace(shown, split="heldout"), recipe.exam, recipe, dvae)
-        return train_judge(recipe, [lesson], {"heldout": exam}, place, self._minutes)
+        return train_judge(recipe, [lesson], {"heldout": exam}, self.out / CRITIC, self._minutes)
 
     def _feedback(self) -> bool:
         recipe = self.recipe.feedback
-        self._need_facts()
-        self._need(f"{CRITIC}/judge.json", "critic")
         device = pick_device("auto")
         dvae = self._read_codes().to(device)
         world = World(replace(self.recipe.world, split="train", families=recipe.families))
@@ -179,9 +190,6 @@ class Workshop:
         return train_feedback(recipe, usual, self.corpus, self.heldout, easel, net, self.out, self._minutes)
 
     def _judge(self) -> bool:
-        if (self.out / "judge.json").exists():
-            return True
-        self._need_facts()
         recipe, size = self.recipe.judge, self.recipe.tokenizer.net.size
         shown, heldout = self.recipe.world, replace(self.recipe.world, split="heldout")
         other = replace(heldout, seed=shown.seed + 1)  # not the pictures that models are measured on
@@ -209,7 +217,6 @@ class Workshop:
 
     def _read_codes(self, *others: Corpus) -> DVAE:
         """The dVAE, once the tokens of all pictures are written beside them."""
-        self._need("dvae.json", "tokenizer")
         dvae = read_dvae(self.out)
         for corpus in (self.corpus, self.heldout, *others):
             if not corpus.has_codes:
@@ -217,25 +224,14 @@ class Workshop:
         return dvae
 
     def _read_transformer(self, device: torch.device) -> Transformer:
-        return read_transformer(self._latest(), device)
+        return read_transformer(self._latest, device)
 
+    @property
     def _latest(self) -> Path:
         """Where the latest transformer is: this run's own, or the one that it goes on from."""
         if self.start is not None and not (self.out / "transformer.json").exists():
             return self.start
-        self._need("transformer.json", "transformer")
         return self.out
 
     def _words(self) -> BpeTokenizer:
-        self._need("tokenizer.json", "text")
         return BpeTokenizer.load(self.out / "tokenizer.json", self.recipe.text_len)
-
-    def _need(self, file: str, stage: str) -> None:
-        if not (self.out / file).exists():
-            raise TrainingError(
-                f"This stage needs {file}: run `python -m dalle train {stage}` with the same --out first."
-            )
-
-    def _need_facts(self) -> None:
-        if self.data != "world":
-            raise TrainingError("This stage learns from the facts behind the pictures of the world; a folder has none.")

@@ -362,11 +362,32 @@ def test_the_curve_is_kept_over_sittings(tmp_path: Path):
         ("all", "huge", "no recipe called 'huge'"),
         ("polish", "tiny", r"needs dvae\.json: run `python -m dalle train tokenizer`"),
         ("transformer", "tiny", r"needs dvae\.json: run `python -m dalle train tokenizer`"),
+        ("judge", "tiny", r"needs dvae\.json: run `python -m dalle train tokenizer`"),
     ],
 )
 def test_runs_that_cannot_start_say_what_is_missing(stage: str, recipe: str, sentence: str, tmp_path: Path):
     with pytest.raises(TrainingError, match=sentence):
         train.run(stage, recipe, out=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("stage", "there", "missing", "maker"),
+    [
+        ("settle", [], "dvae.json", "tokenizer"),
+        ("settle", ["dvae.json"], "tokenizer.json", "text"),
+        ("settle", ["dvae.json", "tokenizer.json"], "transformer.json", "transformer"),
+        ("clip", ["dvae.json", "tokenizer.json"], "transformer.json", "transformer"),
+        ("feedback", ["dvae.json", "tokenizer.json", "transformer.json"], "critic/judge.json", "critic"),
+    ],
+)
+def test_a_stage_says_what_it_needs_before_any_picture_is_drawn(
+    stage: str, there: list[str], missing: str, maker: str, tmp_path: Path
+):
+    for file in there:
+        (tmp_path / file).touch()
+    with pytest.raises(TrainingError, match=f"needs {missing}: run `python -m dalle train {maker}`"):
+        train.run(stage, "tiny", out=tmp_path)
+    assert not (tmp_path / "corpus").exists()
 
 
 def test_what_is_complete_is_not_done_again(tiny_model: Path):
@@ -402,9 +423,6 @@ def test_a_net_settles_in_small_steps_of_large_batches(numbered: Corpus, text: B
 
 
 def test_settling_goes_on_from_what_is_there_and_is_done_once(tiny_model: Path, tmp_path: Path):
-    with pytest.raises(TrainingError, match="run `python -m dalle train transformer`"):
-        train.run("settle", "tiny", out=tmp_path / "nothing")
-    assert not (tmp_path / "nothing" / "corpus").exists()
     train.run("settle", "tiny", out=tmp_path, start=str(tiny_model), first=1000, steps=1)
     written = checkpoint.read_tensors(tmp_path, "transformer")
     for key, value in checkpoint.read_tensors(tiny_model, "transformer").items():
