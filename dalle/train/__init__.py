@@ -11,7 +11,6 @@ from dalle.errors import TrainingError
 
 STAGES = ("tokenizer", "polish", "text", "transformer", "settle", "critic", "feedback", "clip")
 JUDGE = "judge"  # for measuring; no part of a model
-FACTUAL = ("critic", "feedback", JUDGE)  # these learn from the facts behind the pictures of the world
 
 
 def run(
@@ -37,7 +36,7 @@ def run(
     """
     from dalle import models
     from dalle.train.recipes import RECIPES, shortened  # torch and the world: not before they are needed
-    from dalle.train.stages import Workshop
+    from dalle.train.stages import FACTUAL, Workshop
 
     if recipe not in RECIPES:
         raise TrainingError(f"There is no recipe called '{recipe}'. Choose one of {', '.join(RECIPES)}.")

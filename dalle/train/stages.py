@@ -18,7 +18,6 @@ from dalle.models import pick_device
 from dalle.nn.dvae import DVAE
 from dalle.nn.transformer import Transformer
 from dalle.text import BpeTokenizer
-from dalle.train import FACTUAL
 from dalle.train.clip import train_clip
 from dalle.train.corpus import Corpus, Source
 from dalle.train.drawings import drawings
@@ -34,6 +33,7 @@ from dalle.worlds.folder import FolderSource, TarSource
 
 TOKENIZERS = ("dvae.json", "dvae.safetensors", "reconstructions.png", "tokenizer.json", lexicon.FILE)  # their files
 CRITIC = "critic"  # the folder of the one whose feedback counts
+FACTUAL = ("critic", "feedback", "judge")  # these learn from the facts behind the pictures of the world
 _MAKERS = {  # which stage leaves a file that others need
     "dvae.json": "tokenizer",
     "tokenizer.json": "text",
