@@ -37,8 +37,8 @@ class Recipe:
     options: SamplingOptions = field(default_factory=SamplingOptions)  # that the model is shipped with
 
 
-# Drawn and trained within some six hours on two CPU cores, with ten gigabytes of room for the pictures: few things, on
-# a coarse lattice, so that a dog is drawn with the same tokens wherever it stands.
+# Drawn and trained within some six hours on two CPU cores, with ten gigabytes of room for the pictures: few things, in
+# few sizes and on a coarse lattice, so that a dog is drawn with the same tokens wherever it stands.
 SMALL = Recipe(
     title="Emoji world (small)",
     world=WorldConfig(
