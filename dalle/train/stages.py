@@ -46,7 +46,7 @@ _NEEDS = {
     "settle": ("dvae.json", "tokenizer.json", "transformer.json"),
     "critic": ("dvae.json",),
     "feedback": tuple(_MAKERS),
-    "clip": ("dvae.json", "tokenizer.json", "transformer.json"),
+    "clip": ("dvae.json", "tokenizer.json"),  # and the transformer, where it learns from drawings
     "judge": ("dvae.json",),
 }
 _MARKS = {  # what is there once a stage is finished
@@ -94,8 +94,12 @@ class Workshop:
         """Raises TrainingError where a stage lacks what it learns from."""
         if stage in FACTUAL and self.data != "world":
             raise TrainingError("This stage learns from the facts behind the pictures of the world; a folder has none.")
-        for file in _NEEDS.get(stage, ()):
-            if not (self._latest / file if file == "transformer.json" else self.out / file).exists():
+        needs = _NEEDS.get(stage, ())
+        if stage == "clip" and self.recipe.clip.drawn:
+            needs += ("transformer.json",)
+        for file in needs:
+            place = self._latest if file == "transformer.json" else self.out
+            if not (place / file).exists():
                 raise TrainingError(
                     f"This stage needs {file}: run `python -m dalle train {_MAKERS[file]}` with the same --out first."
                 )

@@ -10,7 +10,7 @@ from PIL import Image, ImageChops, ImageDraw, ImageOps
 from dalle.worlds import backgrounds
 from dalle.worlds.colors import PALE, shade
 from dalle.worlds.materials import typical_color
-from dalle.worlds.scene import Facts, Family, Stage, Thing, moved, paste, picture_of, resized, thing
+from dalle.worlds.scene import Facts, Family, Stage, Thing, center_of, moved, paste, picture_of, resized, thing
 from dalle.worlds.split import Combination
 from dalle.worlds.styles import STYLES, apply_style
 from dalle.worlds.vocabulary import say, say_color
@@ -50,11 +50,6 @@ def _panel(background: backgrounds.Background, items: list[Thing]) -> Image.Imag
     return canvas
 
 
-def _center(item: Thing) -> tuple[int, int]:
-    x0, y0, x1, y1 = item["box"]
-    return (x0 + x1) // 2, (y0 + y1) // 2
-
-
 def _tint_of(panel: Image.Image) -> backgrounds.Background:
     corner = panel.getpixel((0, 0))
     return backgrounds.plain(next(name for name, color in PALE.items() if color == corner))
@@ -77,11 +72,11 @@ def _mirrored(panel: Image.Image, item: Thing, change: Change) -> Image.Image:
 
 
 def _tiny(panel: Image.Image, item: Thing, change: Change) -> Image.Image:
-    return _panel(_tint_of(panel), [resized(item, _center(item), 32)])
+    return _panel(_tint_of(panel), [resized(item, center_of(item), 32)])
 
 
 def _close_up(panel: Image.Image, item: Thing, change: Change) -> Image.Image:
-    x, y = _center(item)
+    x, y = center_of(item)
     cut = panel.crop((x - 48, y - 32, x + 48, y + 16))
     return cut.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
 
@@ -95,7 +90,7 @@ def _made_of(panel: Image.Image, item: Thing, change: Change) -> Image.Image:
 
 
 def _with_symbol(panel: Image.Image, item: Thing, change: Change) -> Image.Image:
-    return _panel(_tint_of(panel), [item, thing(change.value, _center(item), 36)])
+    return _panel(_tint_of(panel), [item, thing(change.value, center_of(item), 36)])
 
 
 def _patterned(panel: Image.Image, item: Thing, change: Change) -> Image.Image:

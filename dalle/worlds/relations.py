@@ -15,6 +15,8 @@ from dalle.worlds.scene import (
     Family,
     Stage,
     Thing,
+    center_of,
+    centered,
     describe,
     draw_scene,
     moved,
@@ -64,23 +66,18 @@ def arrange(relation: str, first: Thing, second: Thing, stage: Stage) -> tuple[T
         aside = stage.vary(128, 24)
         start, end = (near, far) if relation in ("left of", "above") else (far, near)
         points = ((start, aside), (end, aside)) if relation.endswith("of") else ((aside, start), (aside, end))
-        return _centered(first, points[0]), _centered(second, points[1])
+        return centered(first, points[0]), centered(second, points[1])
     if relation == "on top of":
-        second = _centered(second, (stage.vary(128, 40), 128))
+        second = centered(second, (stage.vary(128, 40), 128))
         second = stage.align(moved(second, 0, 248 - second["box"][3]))
-        first = _centered(first, ((second["box"][0] + second["box"][2]) // 2, 0))
+        first = centered(first, (center_of(second)[0], 0))
         return stage.align(moved(first, 0, second["box"][1] + 4 - first["box"][3])), second
     if relation == "inside":
         point = (128, 128)
-        return _centered(first, point), _centered(second, point)
+        return centered(first, point), centered(second, point)
     front, back = (stage.vary(160, 8), 176), (stage.vary(112, 8), 112)
     points = (front, back) if relation == "in front of" else (back, front)
-    return _centered(first, points[0]), _centered(second, points[1])
-
-
-def _centered(item: Thing, point: tuple[int, int]) -> Thing:
-    x0, y0, x1, y1 = item["box"]
-    return moved(item, point[0] - (x0 + x1) // 2, point[1] - (y0 + y1) // 2)
+    return centered(first, points[0]), centered(second, points[1])
 
 
 _SIZES = {"inside": ("small", "large"), "in front of": ("small", None), "behind": (None, "small")}

@@ -96,9 +96,8 @@ class Stage:
 
     def align(self, item: Thing) -> Thing:
         """A thing moved by the least that brings its center onto the lattice."""
-        x0, y0, x1, y1 = item["box"]
-        x, y = (x0 + x1) // 2, (y0 + y1) // 2
-        return moved(item, self._nearest(x) - x, self._nearest(y) - y)
+        x, y = center_of(item)
+        return centered(item, (self._nearest(x), self._nearest(y)))
 
     def _nearest(self, value: int) -> int:
         """The lattice's nearest pixel."""
@@ -131,6 +130,17 @@ def thing(noun: str, center: tuple[int, int], side: int, color: str | None = Non
 def moved(item: Thing, dx: int, dy: int) -> Thing:
     x0, y0, x1, y1 = item["box"]
     return {**item, "box": (x0 + dx, y0 + dy, x1 + dx, y1 + dy)}
+
+
+def center_of(item: Thing) -> tuple[int, int]:
+    x0, y0, x1, y1 = item["box"]
+    return (x0 + x1) // 2, (y0 + y1) // 2
+
+
+def centered(item: Thing, point: tuple[int, int]) -> Thing:
+    """A thing moved to where its center is at a point."""
+    x, y = center_of(item)
+    return moved(item, point[0] - x, point[1] - y)
 
 
 def resized(item: Thing, center: tuple[int, int], side: int) -> Thing:

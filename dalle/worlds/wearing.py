@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 from dalle.worlds import backgrounds
 from dalle.worlds.objects import opening
-from dalle.worlds.scene import SIDES, Facts, Family, Stage, Thing, describe, moved, paste, swap_colors, thing
+from dalle.worlds.scene import SIDES, Facts, Family, Stage, Thing, center_of, describe, moved, paste, swap_colors, thing
 from dalle.worlds.split import Combination
 from dalle.worlds.sprites import fitted
 
@@ -127,7 +127,7 @@ class Wearing(Family):
     def _with_partner(self, pieces: list[Thing], action: str, stage: Stage) -> list[Thing]:
         """The pieces in drawing order, with what the figure walks, holds, rides or plays."""
         body = pieces[0]
-        x0, _, x1, bottom = body["box"]
+        _, _, right, bottom = body["box"]
         options = [noun for noun in stage.vocabulary.props(_PARTNERS[action]) if noun != body["noun"]]
         noun, color = stage.pick(options), stage.color(0.3)
         if action == "riding":
@@ -135,13 +135,13 @@ class Wearing(Family):
             side = 144 if height <= 108 else round(108 * max(width, height) / height)
             partner = thing(noun, (128, 0), side, color, role="partner")
             partner = stage.align(moved(partner, 0, 244 - partner["box"][3]))
-            lift = stage.align(moved(body, 0, partner["box"][1] + 16 - bottom))["box"][3] - bottom
-            return [*(moved(piece, 0, lift) for piece in pieces), partner]
+            seated = stage.align(moved(body, 0, partner["box"][1] + 16 - bottom))
+            return [*(moved(piece, 0, seated["box"][3] - bottom) for piece in pieces), partner]
         partner = thing(noun, (0, 0), SIDES["small"], color, role="partner")
         px0, _, px1, py1 = partner["box"]
         dx, dy = {
-            "playing": ((x0 + x1) // 2, 196),
-            "holding": (min(x1 - 24, 240 - (px1 - px0)) - px0, 168 - py1),
+            "playing": (center_of(body)[0], 196),
+            "holding": (min(right - 24, 240 - (px1 - px0)) - px0, 168 - py1),
             "walking": (248 - px1, bottom - py1),
         }[action]
         return [*pieces, stage.align(moved(partner, dx, dy))]

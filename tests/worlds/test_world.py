@@ -12,7 +12,7 @@ from dalle.errors import WorldError
 from dalle.worlds import World, WorldConfig, contact_sheet, negative_captions, reword
 from dalle.worlds.colors import SYNONYMS
 from dalle.worlds.families import FAMILIES
-from dalle.worlds.scene import CROWD_SIDE, NAMED, SIDES, is_inside
+from dalle.worlds.scene import CROWD_SIDE, NAMED, SIDES, center_of, is_inside
 from dalle.worlds.signs import misspelled
 from dalle.worlds.split import is_held_out
 from dalle.worlds.vocabulary import SMALL as SMALL_NOUNS
@@ -252,8 +252,7 @@ def test_an_impossible_world_is_refused_with_a_sentence(config):
 
 
 def on_the_lattice(item):
-    x0, y0, x1, y1 = item["box"]
-    return ((x0 + x1) // 2) % SMALL.lattice == ((y0 + y1) // 2) % SMALL.lattice == 0
+    return all(place % SMALL.lattice == 0 for place in center_of(item))
 
 
 @pytest.mark.parametrize("family", ["object", "count", "relation", "row", "trio"])
