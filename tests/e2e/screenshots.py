@@ -88,6 +88,7 @@ def _visit(browser: Browser, address: str, **settings: object) -> Page:
 
 def _shoot(page: Page, name: str) -> None:
     page.evaluate("document.activeElement.blur()")
+    page.wait_for_function("[...document.images].every((image) => image.complete && image.naturalWidth)")
     page.screenshot(path=OUT / f"{name}.png")
 
 
