@@ -27,7 +27,7 @@ from dalle.nn.transformer import Transformer
 from dalle.text import BpeTokenizer
 from dalle.train.corpus import Corpus
 from dalle.train.drawings import for_many
-from dalle.train.loop import Average, Means, Run, autocast, cosine
+from dalle.train.loop import Average, Means, Run, autocast, blend, cosine
 from dalle.train.transformer import Batches, Optimizers, TransformerRecipe, export, heldout_loss, to
 from dalle.worlds import World
 
@@ -203,12 +203,3 @@ def train_feedback(
         run.save()
         export(final, out)
     return run.finished
-
-
-@torch.no_grad()
-def blend(net: Transformer, other: Transformer, share: float) -> Transformer:
-    """A net with the weighted mean of the weights of two, `share` of the first."""
-    mean = copy.deepcopy(net)
-    for ours, theirs in zip(mean.parameters(), other.parameters(), strict=True):
-        ours.lerp_(theirs, 1 - share)
-    return mean

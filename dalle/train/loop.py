@@ -48,6 +48,15 @@ class Average(Generic[N]):
             counted.copy_(current)
 
 
+@torch.no_grad()
+def blend(net: N, other: N, share: float) -> N:
+    """A net with the weighted mean of the weights of two, `share` of the first (Wortsman et al. 2022)."""
+    mean = copy.deepcopy(net)
+    for ours, theirs in zip(mean.parameters(), other.parameters(), strict=True):
+        ours.lerp_(theirs, 1 - share)
+    return mean
+
+
 class Means:
     """Means of figures over the steps since they were last asked for; nothing is read from the device before."""
 

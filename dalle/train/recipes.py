@@ -70,6 +70,7 @@ SMALL = Recipe(
         loss="l1",
     ),
     transformer=TransformerRecipe(width=192, depth=6, heads=3, steps=10_000),
+    settle=SettleRecipe(steps=700, rate=0.6, share=0.5),
     polish=PolishRecipe(steps=1200),
     clip=ClipRecipe(batch=64, steps=3000),
     judge=JudgeRecipe(steps=8000),

@@ -1,5 +1,6 @@
 """Stage two: the transformer over text and image tokens (paper §2.2)."""
 
+import copy
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from dalle.nn.dvae import DVAE
 from dalle.nn.transformer import SoftTargets, Transformer, TransformerConfig
 from dalle.text import BpeTokenizer
 from dalle.train.corpus import Corpus
-from dalle.train.loop import Average, Means, Run, autocast, cosine, load, set_lr
+from dalle.train.loop import Average, Means, Run, autocast, blend, cosine, load, set_lr
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class TransformerRecipe:
     drop_caption: float = 0.1  # share of captions replaced by the empty one, for guidance
     bpe_dropout: float = 0.1
     decay: float = 0.998  # of the moving average
+    share: float = 1.0  # of the weights after, in what is exported, where it starts from others: the rest are those
     precision: str = "bf16"
     compiled: bool = True  # torch.compile: a minute to begin with, a sixth of every step saved
     sample_every: int = 500  # steps between two sheets of samples
@@ -60,11 +62,13 @@ class SettleRecipe:
     rate: float = 0.15  # share of the learning rates
     warmup: float = 0.05
     decay: float = 0.98
+    share: float = 1.0  # of the weights after, in what is exported
 
     def of(self, usual: TransformerRecipe) -> TransformerRecipe:
         """The recipe of a transformer's last steps."""
         calmer = replace(usual, lr=self.rate * usual.lr, matrix_lr=self.rate * usual.matrix_lr)
-        return replace(calmer, steps=self.steps, batch=self.batch, warmup=self.warmup, decay=self.decay)
+        shorter = replace(calmer, steps=self.steps, batch=self.batch, warmup=self.warmup)
+        return replace(shorter, decay=self.decay, share=self.share)
 
 
 class Optimizers:
@@ -158,7 +162,11 @@ def train_transformer(
         load(net, checkpoint.read_tensors(start, "transformer"))
     average = Average(net, recipe.decay)
     optimizers = Optimizers(net, recipe)
-    run = Run(stage, out, recipe.steps, minutes, {"net": net, "average": average.net, "optimizer": optimizers})
+    parts: dict[str, Any] = {"net": net, "average": average.net, "optimizer": optimizers}
+    before = copy.deepcopy(net) if start is not None and recipe.share < 1 else None
+    if before is not None:
+        parts["before"] = before  # a run that exports twice must not take its own weights for those before it
+    run = Run(stage, out, recipe.steps, minutes, parts)
     average.updates = run.step
     batches = Batches(corpus, text, recipe)
     forward: Any = torch.compile(net.forward) if recipe.compiled else net.forward
@@ -180,9 +188,10 @@ def train_transformer(
             samples(average.net, text, dvae, heldout).save(path)
     if run.finished:
         run.summary["parameters"] = sum(p.numel() for p in net.parameters())
-        run.summary["heldout"] = heldout_loss(average.net, text, heldout, recipe)
+        final = average.net if before is None else blend(average.net, before, recipe.share)
+        run.summary["heldout"] = heldout_loss(final, text, heldout, recipe)
         run.save()
-        export(average.net, out)
+        export(final, out)
     return run.finished
 
 

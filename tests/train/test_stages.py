@@ -422,6 +422,25 @@ def test_a_net_settles_in_small_steps_of_large_batches(numbered: Corpus, text: B
     assert last < first and not (after / "transformer_metrics.json").exists()
 
 
+def test_what_is_exported_lies_between_before_and_after(numbered: Corpus, text: BpeTokenizer, tmp_path: Path):
+    dvae = DVAE(CODES.net)
+    whole = SettleRecipe(steps=6, batch=12, rate=0.5)
+    before, after, half = (tmp_path / name for name in ("before", "after", "half"))
+    assert train_transformer(replace(STREAM, steps=6), numbered, numbered, text, dvae, before, None)
+    assert train_transformer(whole.of(STREAM), numbered, numbered, text, dvae, after, None, before, "settle")
+    shared = replace(whole, share=0.25).of(STREAM)
+    assert train_transformer(shared, numbered, numbered, text, dvae, half, None, before, "settle")
+    kept = checkpoint.read_tensors(half, "transformer")
+    one, other = (checkpoint.read_tensors(folder, "transformer") for folder in (after, before))
+    assert any(not torch.equal(one[key], other[key]) for key in kept)
+    for key, mixed in kept.items():
+        torch.testing.assert_close(mixed, 0.25 * one[key] + 0.75 * other[key], atol=2e-3, rtol=2e-3)
+    # killed before its mark: it starts from what it left itself, and leaves the same
+    assert train_transformer(shared, numbered, numbered, text, dvae, half, None, half, "settle")
+    again = checkpoint.read_tensors(half, "transformer")
+    assert all(torch.equal(again[key], mixed) for key, mixed in kept.items())
+
+
 def test_settling_goes_on_from_what_is_there_and_is_done_once(tiny_model: Path, tmp_path: Path):
     train.run("settle", "tiny", out=tmp_path, start=str(tiny_model), first=1000, steps=1)
     written = checkpoint.read_tensors(tmp_path, "transformer")
