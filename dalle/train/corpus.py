@@ -70,12 +70,28 @@ class Corpus:
         return self._read("odds.npy")
 
     def write_codes(self, batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
-        """Keep codes and log-odds, (B, h, w, K) each, of all pictures in order."""
-        codes, odds = zip(*batches, strict=True)
-        np.save(self.directory / "odds.npy", np.concatenate(odds).astype(np.float16))
-        part = self.directory / "codes.part.npy"
-        np.save(part, np.concatenate(codes).astype(np.int16))
-        part.rename(self.directory / "codes.npy")  # last: its presence says that both are complete
+        """Keep codes and log-odds, (B, h, w, K) each, of all pictures in order.
+
+        Each batch goes to its file at once: small arrays that stay, between large ones that go, would keep the
+        allocator from using the room of these again.
+        """
+        kinds = {"odds": np.float16, "codes": np.int16}  # codes last: their presence says that both are complete
+        files: dict[str, np.memmap] = {}
+        done = 0
+        for codes, odds in batches:
+            for name, rows in (("odds", odds), ("codes", codes)):
+                if name not in files:
+                    shape, path = (len(self), *rows.shape[1:]), self._part(name)
+                    files[name] = np.lib.format.open_memmap(path, "w+", kinds[name], shape)
+                files[name][done : done + len(rows)] = rows
+            done += len(codes)
+        for name in kinds:
+            files.pop(name).flush()
+            self._part(name).rename(self.directory / f"{name}.npy")
+
+    def _part(self, name: str) -> Path:
+        """Where an array is written until it is complete."""
+        return self.directory / f"{name}.part.npy"
 
     def _read(self, name: str) -> np.ndarray:
         if not self.has_codes:

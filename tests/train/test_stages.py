@@ -45,6 +45,10 @@ STREAM = TransformerRecipe(
 )
 
 
+class Killed(Exception):
+    pass
+
+
 @pytest.fixture
 def corpus(tmp_path: Path) -> Corpus:
     """Every ordered pair of colors, side by side."""
@@ -98,6 +102,24 @@ def test_the_tokenizer_learns_and_its_decoder_is_polished(corpus: Corpus, tmp_pa
     assert (corpus.tokens == finished.encode(images).numpy()).all(), "the codes stay what they were"
 
 
+def test_codes_are_written_as_they_come_and_count_once_all_are_there(corpus: Corpus):
+    part, codes = corpus.directory / "codes.part.npy", np.arange(12 * 16).reshape(12, 4, 4, 1)
+
+    def batches(killed: bool):
+        yield codes[:8], codes[:8] / 4
+        assert (np.load(part, mmap_mode="r")[:8] == codes[:8]).all(), "none of them is kept in memory"
+        if killed:
+            raise Killed
+        yield codes[8:], codes[8:] / 4
+
+    with pytest.raises(Killed):
+        corpus.write_codes(batches(killed=True))
+    assert not corpus.has_codes
+    corpus.write_codes(batches(killed=False))
+    assert corpus.has_codes and not part.exists()
+    assert (corpus.codes == codes).all() and (corpus.odds == codes / 4).all()
+
+
 def test_the_transformer_learns_pictures_and_captions(numbered: Corpus, text: BpeTokenizer, tmp_path: Path):
     dvae = DVAE(CODES.net)
     assert train_transformer(STREAM, numbered, numbered, text, dvae, tmp_path, None)
@@ -107,10 +129,6 @@ def test_the_transformer_learns_pictures_and_captions(numbered: Corpus, text: Bp
     assert metrics["heldout"]["text"] < metrics["curve"][0]["text"] / 2
     assert (tmp_path / "samples" / "000010.png").is_file()
     assert checkpoint.read_tensors(tmp_path, "transformer")["position"].shape == (6 + 16, 32)
-
-
-class Killed(Exception):
-    pass
 
 
 def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_been(
