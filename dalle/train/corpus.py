@@ -16,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from dalle.errors import DataError
+from dalle.train.rows import Rows
 from dalle.worlds import Example, negative_captions, reword
 
 if TYPE_CHECKING:
@@ -70,28 +71,14 @@ class Corpus:
         return self._read("odds.npy")
 
     def write_codes(self, batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
-        """Keep codes and log-odds, (B, h, w, K) each, of all pictures in order.
-
-        Each batch goes to its file at once: small arrays that stay, between large ones that go, would keep the
-        allocator from using the room of these again.
-        """
-        kinds = {"odds": np.float16, "codes": np.int16}  # codes last: their presence says that both are complete
-        files: dict[str, np.memmap] = {}
-        done = 0
+        """Keep codes and log-odds, (B, h, w, K) each, of all pictures in order."""
+        kept = Rows(self.directory / "codes.npy", len(self), np.int16)
+        told = Rows(self.directory / "odds.npy", len(self), np.float16)
         for codes, odds in batches:
-            for name, rows in (("odds", odds), ("codes", codes)):
-                if name not in files:
-                    shape, path = (len(self), *rows.shape[1:]), self._part(name)
-                    files[name] = np.lib.format.open_memmap(path, "w+", kinds[name], shape)
-                files[name][done : done + len(rows)] = rows
-            done += len(codes)
-        for name in kinds:
-            files.pop(name).flush()
-            self._part(name).rename(self.directory / f"{name}.npy")
-
-    def _part(self, name: str) -> Path:
-        """Where an array is written until it is complete."""
-        return self.directory / f"{name}.part.npy"
+            kept.add(codes)
+            told.add(odds)
+        told.finish()
+        kept.finish()  # last: its presence says that both are complete
 
     def _read(self, name: str) -> np.ndarray:
         if not self.has_codes:

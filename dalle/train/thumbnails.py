@@ -14,6 +14,7 @@ from dalle.nn.dvae import DVAE
 from dalle.ranking import resize
 from dalle.train.corpus import Corpus, to_images
 from dalle.train.loop import autocast, place
+from dalle.train.rows import Rows
 
 _BATCH = 32
 
@@ -31,11 +32,10 @@ def kept(show: Callable[[range], Tensor], count: int, batch: int, size: int, fil
     of at most `batch` numbers; from `file` where it exists, and otherwise written there.
     """
     if not file.exists():
-        starts = tqdm(range(0, count, batch), file.stem)
-        small = [shrunk(show(range(start, min(start + batch, count))), size) for start in starts]
-        part = file.with_suffix(".part.npy")
-        np.save(part, np.concatenate(small))
-        part.rename(file)
+        small = Rows(file, count, np.uint8)
+        for start in tqdm(range(0, count, batch), file.stem):
+            small.add(shrunk(show(range(start, min(start + batch, count))), size))
+        small.finish()
     return np.load(file, mmap_mode="r")
 
 
