@@ -1,18 +1,21 @@
 """A small picture classifier that answers several questions about a picture at once.
 
-Convolutions turn the picture into a grid of features; from all of the grid, each question has a hidden layer of its
-own, and questions of one kind share the output layer, as the digits of a house number do (Goodfellow et al. 2014).
+Convolutions turn the picture into features of 8 x 8 pixels each. A question has a hidden layer of its own, which sees
+them in two ways: all places at once in a few channels, as letters want it, which stand in fixed places; and all
+channels of the places that the question attends to, as things want it, which look the same wherever they are.
+Questions of one kind share the output layer, as the digits of a house number do (Goodfellow et al. 2014).
 
-Letters: B pictures, Q questions, G = 16 * (size / 8)^2 numbers of the grid, D = hidden.
+Letters: B pictures, Q questions, C = 4 * width channels, P = (size / 8)^2 places, D = hidden.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_SLIM = 16  # channels of the grid that questions are asked about
+_SLIM = 16  # channels in which a question sees all places at once
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Classifier(nn.Module):
     def __init__(self, config: ClassifierConfig):
         super().__init__()
         self.config = config
-        width, grid = config.width, _SLIM * (config.size // 8) ** 2
+        width, places, questions = config.width, (config.size // 8) ** 2, len(config.questions)
         self.features = nn.Sequential(
             _convolution(3, width, stride=2),
             nn.ReLU(),
@@ -65,16 +68,20 @@ class Classifier(nn.Module):
             _convolution(2 * width, 4 * width, stride=2),
             nn.ReLU(),
             Block(4 * width),
-            nn.Conv2d(4 * width, _SLIM, 1),
-            nn.BatchNorm2d(_SLIM),
-            nn.ReLU(),
         )
-        self.hidden = nn.Linear(grid, len(config.questions) * config.hidden)
+        self.slim = nn.Sequential(nn.Conv2d(4 * width, _SLIM, 1), nn.BatchNorm2d(_SLIM), nn.ReLU())
+        self.hidden = nn.Linear(_SLIM * places, questions * config.hidden)
+        self.sought = nn.Conv2d(4 * width, questions, 1)
+        self.place = nn.Parameter(torch.zeros(questions, places))
+        self.focus = nn.Parameter(torch.zeros(questions, 4 * width, config.hidden))
         self.heads = nn.ModuleDict({k: nn.Linear(config.hidden, len(names)) for k, names in config.answers.items()})
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """(B, 3, size, size) in [0, 1] -> for every question (B, answers of its kind)."""
-        grid = self.features(2 * images - 1).flatten(1)  # (B, G)
-        read = F.relu(self.hidden(grid)).unflatten(1, (-1, self.config.hidden))  # (B, Q, D)
+        x = self.features(2 * images - 1)  # (B, C, size / 8, size / 8)
+        everywhere = self.hidden(self.slim(x).flatten(1)).unflatten(1, (-1, self.config.hidden))  # (B, Q, D)
+        weights = (self.sought(x).flatten(2) + self.place).softmax(2)  # (B, Q, P)
+        attended = torch.einsum("bqp,bcp->bqc", weights, x.flatten(2))  # (B, Q, C)
+        read = F.relu(everywhere + torch.einsum("bqc,qcd->bqd", attended, self.focus))  # (B, Q, D)
         kinds = self.config.questions
         return {name: self.heads[kind](read[:, index]) for index, (name, kind) in enumerate(kinds.items())}
