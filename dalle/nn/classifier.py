@@ -71,7 +71,7 @@ class Classifier(nn.Module):
         )
         self.slim = nn.Sequential(nn.Conv2d(4 * width, _SLIM, 1), nn.BatchNorm2d(_SLIM), nn.ReLU())
         self.hidden = nn.Linear(_SLIM * places, questions * config.hidden)
-        self.sought = nn.Conv2d(4 * width, questions, 1)
+        self.sought = nn.Conv2d(4 * width, questions, 1, bias=False)
         self.place = nn.Parameter(torch.zeros(questions, places))
         self.focus = nn.Parameter(torch.zeros(questions, 4 * width, config.hidden))
         self.heads = nn.ModuleDict({k: nn.Linear(config.hidden, len(names)) for k, names in config.answers.items()})

@@ -66,9 +66,16 @@ class SettleRecipe:
 
     def of(self, usual: TransformerRecipe) -> TransformerRecipe:
         """The recipe of a transformer's last steps."""
-        calmer = replace(usual, lr=self.rate * usual.lr, matrix_lr=self.rate * usual.matrix_lr)
-        shorter = replace(calmer, steps=self.steps, batch=self.batch, warmup=self.warmup)
-        return replace(shorter, decay=self.decay, share=self.share)
+        return replace(
+            usual,
+            steps=self.steps,
+            batch=self.batch,
+            lr=self.rate * usual.lr,
+            matrix_lr=self.rate * usual.matrix_lr,
+            warmup=self.warmup,
+            decay=self.decay,
+            share=self.share,
+        )
 
 
 class Optimizers:

@@ -32,8 +32,7 @@ def test_a_question_reads_the_place_that_it_attends_to_and_no_other():
 
 
 def test_what_is_attended_to_looks_the_same_wherever_it_is():
-    net = attending(FIRST + 17 * 3, FIRST + 17 * 8)  # two places on the diagonal
-    net.heads["noun"].bias.zero_()
+    net = attending(17 * 3, 17 * 8)  # two places on the diagonal
     net.hidden.bias.zero_()
     net.focus[1] = net.focus[0]
     picture = torch.full((1, 3, 128, 128), 0.5)
