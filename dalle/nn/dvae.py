@@ -25,6 +25,7 @@ class DVAEConfig:
     code_dim: int = 128  # D: width of a codebook row
     groups: int = 4  # resolutions; between two of them lies a factor of 2
     blocks: int = 2  # residual blocks to a group
+    painting: tuple[int, ...] | None = None  # those of the decoder's groups, innermost first; None: `blocks` to each
     stem: int = 1  # stride of the first convolution; 2 halves the resolution before the first group
     post_gain: float | None = None  # scale of a residual branch; None: 1 / (groups * blocks)^2, as published
 
@@ -41,6 +42,11 @@ class DVAEConfig:
     def widths(self) -> list[int]:
         """Channels of the groups, outermost first."""
         return [self.width * 2**g for g in range(self.groups)]
+
+    @property
+    def decoder_blocks(self) -> tuple[int, ...]:
+        """Residual blocks of the decoder's groups, innermost first."""
+        return (self.blocks,) * self.groups if self.painting is None else self.painting
 
 
 class Conv(nn.Conv2d):
@@ -73,9 +79,9 @@ class Block(nn.Module):
         return self.identity(x) + self.gain * y  # (B, n_out, H, W)
 
 
-def _group(n_in: int, n_out: int, kernels: tuple[int, ...], config: DVAEConfig) -> nn.Sequential:
-    sizes = [n_in] + [n_out] * config.blocks
-    return nn.Sequential(*(Block(a, b, kernels, config.gain) for a, b in pairwise(sizes)))
+def _group(n_in: int, n_out: int, kernels: tuple[int, ...], blocks: int, gain: float) -> nn.Sequential:
+    sizes = [n_in] + [n_out] * blocks
+    return nn.Sequential(*(Block(a, b, kernels, gain) for a, b in pairwise(sizes)))
 
 
 class Encoder(nn.Module):
@@ -86,7 +92,7 @@ class Encoder(nn.Module):
         widths = config.widths
         self.input = Conv(3, widths[0], 7, config.stem)
         pairs = zip([widths[0], *widths], widths, strict=False)
-        self.groups = nn.ModuleList(_group(a, b, (3, 3, 3, 1), config) for a, b in pairs)
+        self.groups = nn.ModuleList(_group(a, b, (3, 3, 3, 1), config.blocks, config.gain) for a, b in pairs)
         self.output = Conv(widths[-1], config.vocab, 1)
 
     def features(self, x: Tensor) -> Tensor:
@@ -108,8 +114,8 @@ class Decoder(nn.Module):
         widths = config.widths[::-1]
         self.codebook = nn.Embedding(config.vocab, config.code_dim)
         self.bias = nn.Parameter(torch.zeros(config.code_dim))
-        pairs = zip([config.code_dim, *widths], widths, strict=False)
-        self.groups = nn.ModuleList(_group(a, b, (1, 3, 3, 3), config) for a, b in pairs)
+        sizes = zip([config.code_dim, *widths[:-1]], widths, config.decoder_blocks, strict=True)
+        self.groups = nn.ModuleList(_group(a, b, (1, 3, 3, 3), n, config.gain) for a, b, n in sizes)
         self.output = Conv(widths[-1], 6 * config.stem**2, 1)
         self.stem = config.stem
 

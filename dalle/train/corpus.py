@@ -86,23 +86,20 @@ class Corpus:
         return np.load(self.directory / name, mmap_mode="r")
 
     @classmethod
-    def draw(
-        cls, source: Source, count: int, directory: Path, workers: int = 2, size: int = 256, first: int = 0
-    ) -> "Corpus":
+    def draw(cls, source: Source, count: int, directory: Path, workers: int = 2, first: int = 0) -> "Corpus":
         """`count` examples of a source from `first` on, drawn by workers; a complete folder is taken as it is."""
         if (directory / "records.jsonl").exists():
             return cls(directory)
         directory.mkdir(parents=True, exist_ok=True)
-        shape = (count, size, size, 3)
-        pictures = np.lib.format.open_memmap(directory / "pictures.npy", "w+", np.uint8, shape)
+        pictures = Rows(directory / "pictures.npy", count, np.uint8)
         records: list[dict[str, Any]] = []
         starts = range(first, first + count, CHUNK)
         jobs = ((start, min(start + CHUNK, first + count)) for start in starts)
         with multiprocessing.get_context("spawn").Pool(workers, _use, (source,)) as pool:
             for drawn, told in tqdm(pool.imap(_draw, jobs), "drawing", len(starts)):
-                pictures[len(records) : len(records) + len(told)] = drawn
+                pictures.add(drawn)
                 records.extend(told)
-        pictures.flush()
+        pictures.finish()
         lines = (json.dumps(record, ensure_ascii=False) for record in records)
         part = directory / "records.part"
         part.write_text("\n".join(lines) + "\n", encoding="utf-8")

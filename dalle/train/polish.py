@@ -2,11 +2,12 @@
 
 The relaxed ELBO shows the decoder noisy mixtures of codes, which it answers with caution, that is, with blur. The
 encoder no longer changes here, so neither do the tokens that the transformer learns from: this stage can run at
-any time after them.
+any time after them. They may also be painted by a deeper net than they were learned with: what a token leaves open,
+the tokens around it often tell, and whole pictures show all of them.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +15,20 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from dalle import checkpoint, images
+from dalle import images
+from dalle.errors import TrainingError
 from dalle.models import pick_device
 from dalle.nn.dvae import DVAE, pixels, reconstruction_loss
 from dalle.train.corpus import Corpus, to_images
 from dalle.train.loop import Average, Run, autocast, cosine, place, psnr, set_lr
+from dalle.train.tokenizer import export
 
 
 @dataclass(frozen=True)
 class PolishRecipe:
     """How the decoder is finished, on whole pictures."""
 
+    painting: tuple[int, ...] | None = None  # residual blocks that its groups grow to, innermost first; None: none
     steps: int = 3000
     batch: int = 4
     lr: float = 1e-3
@@ -37,7 +41,7 @@ class PolishRecipe:
 def polish(recipe: PolishRecipe, net: DVAE, corpus: Corpus, heldout: Corpus, out: Path, minutes: float | None) -> bool:
     """Train the decoder for at most `minutes`; True once the weights in `out` are replaced by the finished ones."""
     device = pick_device("auto")
-    net = place(net, device)
+    net = place(net if recipe.painting is None else grown(net, recipe.painting), device)
     decoder = net.decoder.requires_grad_(True)
     average = Average(decoder, recipe.decay)
     optimizer = torch.optim.AdamW(decoder.parameters(), recipe.lr, (0.9, 0.99))
@@ -66,8 +70,24 @@ def polish(recipe: PolishRecipe, net: DVAE, corpus: Corpus, heldout: Corpus, out
     return run.finished
 
 
+def grown(net: DVAE, painting: tuple[int, ...]) -> DVAE:
+    """The same dVAE with more residual blocks in its decoder, which add nothing yet.
+
+    Raises TrainingError for another number of groups, or fewer blocks than there are.
+    """
+    present = net.config.decoder_blocks
+    if len(painting) != len(present) or any(more < less for less, more in zip(present, painting, strict=True)):
+        raise TrainingError(f"The decoder has {present} residual blocks to its groups, and cannot grow to {painting}.")
+    larger = DVAE(replace(net.config, painting=painting))
+    larger.load_state_dict(net.state_dict(), strict=False)
+    for group, less in zip(larger.decoder.groups, present, strict=True):
+        for block in list(group)[less:]:
+            nn.init.zeros_(block.convs[-1].weight)
+    return larger.requires_grad_(False)
+
+
 def _export(net: DVAE, run: Run, heldout: Corpus, out: Path) -> None:
-    checkpoint.write_tensors(net.state_dict(), out, "dvae", torch.float16)
+    export(net, out)
     run.summary["heldout"] = measure(net, heldout.pictures[:512])
     run.save()
     comparison(net, heldout.pictures[:16]).save(out / "reconstructions.png")

@@ -37,8 +37,8 @@ class Recipe:
     options: SamplingOptions = field(default_factory=SamplingOptions)  # that the model is shipped with
 
 
-# Drawn and trained within some six hours on two CPU cores, with ten gigabytes of room for the pictures: few things, in
-# few sizes and on a coarse lattice, so that a dog is drawn with the same tokens wherever it stands.
+# Drawn and trained within some seven hours on two CPU cores, with ten gigabytes of room for the pictures: few things,
+# in few sizes and on a coarse lattice, so that a dog is drawn with the same tokens wherever it stands.
 SMALL = Recipe(
     title="Emoji world (small)",
     world=WorldConfig(
@@ -71,7 +71,7 @@ SMALL = Recipe(
     ),
     transformer=TransformerRecipe(width=192, depth=6, heads=3, steps=10_000),
     settle=SettleRecipe(steps=700, rate=0.6, share=0.5),
-    polish=PolishRecipe(steps=1200),
+    polish=PolishRecipe(painting=(6, 4, 2, 2), steps=7200, lr=1.2e-3),
     clip=ClipRecipe(batch=64, steps=3000),
     judge=JudgeRecipe(steps=8000),
     options=SamplingOptions(guidance=1.5, temperature=0.35, top_k=128),
@@ -93,7 +93,7 @@ TINY = Recipe(
         loss="l1",
         precision="fp32",
     ),
-    polish=PolishRecipe(steps=10, precision="fp32"),
+    polish=PolishRecipe(painting=(2, 1, 1), steps=10, precision="fp32"),
     transformer=TransformerRecipe(
         width=32, depth=2, heads=2, steps=10, batch=4, sample_every=8, precision="fp32", compiled=False
     ),

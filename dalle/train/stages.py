@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dalle import config, lexicon
+from dalle import checkpoint, config, lexicon
 from dalle.errors import TrainingError
 from dalle.families.native import CARD, Card, read_dvae, read_transformer
 from dalle.judge import Judge, answers
@@ -31,7 +31,7 @@ from dalle.train.transformer import TransformerRecipe, train_transformer
 from dalle.worlds import World, WorldConfig
 from dalle.worlds.folder import FolderSource, TarSource
 
-TOKENIZERS = ("dvae.json", "dvae.safetensors", "reconstructions.png", "tokenizer.json", lexicon.FILE)  # their files
+TOKENIZERS = ("dvae.json", "reconstructions.png", "tokenizer.json", lexicon.FILE)  # their files, but for weights
 CRITIC = "critic"  # the folder of the one whose feedback counts
 FACTUAL = ("critic", "feedback", "judge")  # these learn from the facts behind the pictures of the world
 _MAKERS = {  # which stage leaves a file that others need
@@ -74,8 +74,8 @@ class Workshop:
         out.mkdir(parents=True, exist_ok=True)
         config.save(recipe, out / "recipe.json")
         if start is not None and not (out / "dvae.json").exists():
-            for name in TOKENIZERS:
-                shutil.copy(start / name, out)
+            for file in (*checkpoint.shards(start, "dvae"), *(start / name for name in TOKENIZERS)):
+                shutil.copy(file, out)
 
     def complete(self, stage: str) -> bool:
         """Go on with a stage; True once it is finished. Raises TrainingError, before any picture is drawn, where an
@@ -113,8 +113,7 @@ class Workshop:
         return self._drawn("heldout", self.recipe.heldout)
 
     def _drawn(self, split: str, count: int, first: int = 0) -> Corpus:
-        size = self.recipe.tokenizer.net.size
-        return Corpus.draw(self._source(split), count, self.out / "corpus" / split, size=size, first=first)
+        return Corpus.draw(self._source(split), count, self.out / "corpus" / split, first=first)
 
     def _source(self, split: str) -> Source:
         if self.data == "world":
@@ -194,10 +193,10 @@ class Workshop:
         return train_feedback(recipe, usual, self.corpus, self.heldout, easel, net, self.out, self._minutes)
 
     def _judge(self) -> bool:
-        recipe, size = self.recipe.judge, self.recipe.tokenizer.net.size
+        recipe = self.recipe.judge
         shown, heldout = self.recipe.world, replace(self.recipe.world, split="heldout")
         other = replace(heldout, seed=shown.seed + 1)  # not the pictures that models are measured on
-        unseen = Corpus.draw(World(other), recipe.unseen, self.out / "corpus" / "unseen", size=size)
+        unseen = Corpus.draw(World(other), recipe.unseen, self.out / "corpus" / "unseen")
         dvae = self._read_codes(unseen)
         lessons = [
             self._lesson("judge_world", self.corpus, shown, recipe.pictures, recipe, dvae, self.recipe.first),

@@ -1,6 +1,7 @@
 """The discrete VAE: its shapes, the published sizes, and the losses against their formulas."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -40,6 +41,13 @@ def test_a_picture_becomes_a_grid_and_a_grid_a_picture(groups, stem, stride):
     decoded = net.decode(tokens)
     assert decoded.shape == images.shape and decoded.dtype == torch.float32
     assert decoded.min() >= 0 and decoded.max() <= 1
+
+
+def test_the_decoder_may_be_deeper_where_it_sees_more():
+    net = make(replace(TINY, painting=(3, 2, 1)))
+    assert [len(group) for group in net.decoder.groups] == [3, 2, 1]
+    assert [len(group) for group in net.encoder.groups] == [1, 1, 1]
+    assert net.decode(torch.zeros(1, 8, 8, dtype=torch.int64)).shape == (1, 3, 32, 32)
 
 
 def test_the_top_rows_decode_alone():

@@ -21,7 +21,7 @@ from dalle.text import BpeTokenizer
 from dalle.train import loop
 from dalle.train.corpus import Corpus, to_images
 from dalle.train.loop import Average, Run, cosine, psnr
-from dalle.train.polish import PolishRecipe, measure, polish
+from dalle.train.polish import PolishRecipe, grown, measure, polish
 from dalle.train.recipes import RECIPES
 from dalle.train.tokenizer import (
     Crops,
@@ -100,6 +100,22 @@ def test_the_tokenizer_learns_and_its_decoder_is_polished(corpus: Corpus, tmp_pa
     finished = read_dvae(tmp_path)
     assert measure(finished, corpus.pictures)["psnr_mean"] > learned["psnr_mean"] + 0.5
     assert (corpus.tokens == finished.encode(images).numpy()).all(), "the codes stay what they were"
+
+
+def test_a_decoder_grows_without_changing_its_pictures_and_then_learns(numbered: Corpus, tmp_path: Path):
+    torch.manual_seed(0)
+    net = DVAE(CODES.net).requires_grad_(False)
+    tokens = torch.from_numpy(numbered.tokens[:4].astype(np.int64))
+    larger = grown(net, (3, 2))
+    torch.testing.assert_close(larger.decode(tokens), net.decode(tokens))
+    recipe = PolishRecipe(painting=(3, 2), steps=2, precision="fp32")
+    assert polish(recipe, net, numbered, numbered, tmp_path, None)
+    finished = read_dvae(tmp_path)
+    assert finished.config.painting == (3, 2)
+    assert finished.decoder.groups[0][2].convs[-1].weight.any(), "what was added has learned"
+    for painting in ((1,), (0, 1), (1, 1, 1)):
+        with pytest.raises(TrainingError, match="cannot grow"):
+            grown(net, painting)
 
 
 def test_codes_are_written_as_they_come_and_count_once_all_are_there(corpus: Corpus):
@@ -415,14 +431,19 @@ def test_what_is_complete_is_not_done_again(tiny_model: Path):
 
 
 def test_nets_go_on_from_a_model_with_pictures_that_are_new_to_them(tiny_model: Path, tmp_path: Path):
-    train.run("transformer", "tiny", out=tmp_path, start=str(tiny_model), first=1000, steps=1)
-    train.run("clip", "tiny", out=tmp_path, start=str(tiny_model), first=1000, steps=1)
+    start, out = tmp_path / "start", tmp_path / "out"
+    shutil.copytree(tiny_model, start, ignore=shutil.ignore_patterns("corpus"))
+    checkpoint.write_tensors(checkpoint.read_tensors(start, "dvae"), start, "dvae", torch.float16, limit=10_000)
+    codes = [path.name for path in checkpoint.shards(start, "dvae")]
+    assert len(codes) > 1, "weights in several files, as those of large nets are"
+    train.run("transformer", "tiny", out=out, start=str(start), first=1000, steps=1)
+    train.run("clip", "tiny", out=out, start=str(start), first=1000, steps=1)
     world = World(RECIPES["tiny"].world)
-    assert Corpus(tmp_path / "corpus" / "train").captions[0][0] == world.plan(1000).caption
-    for name in ("dvae.safetensors", "tokenizer.json"):
-        assert (tmp_path / name).read_bytes() == (tiny_model / name).read_bytes()
+    assert Corpus(out / "corpus" / "train").captions[0][0] == world.plan(1000).caption
+    for name in (*codes, "tokenizer.json"):
+        assert (out / name).read_bytes() == (start / name).read_bytes()
     for name in ("transformer", "clip"):
-        before, after = checkpoint.read_tensors(tiny_model, name), checkpoint.read_tensors(tmp_path, name)
+        before, after = checkpoint.read_tensors(start, name), checkpoint.read_tensors(out, name)
         assert before.keys() == after.keys()
         for key in before:  # one step, of a schedule that begins with small ones; normalisations count faster
             if "running" not in key and "tracked" not in key:
