@@ -9,6 +9,7 @@ the tokens around it often tell, and whole pictures show all of them.
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -80,8 +81,9 @@ def grown(net: DVAE, painting: tuple[int, ...]) -> DVAE:
         raise TrainingError(f"The decoder has {present} residual blocks to its groups, and cannot grow to {painting}.")
     larger = DVAE(replace(net.config, painting=painting))
     larger.load_state_dict(net.state_dict(), strict=False)
-    for group, less in zip(larger.decoder.groups, present, strict=True):
-        for block in list(group)[less:]:
+    groups: Any = larger.decoder.groups
+    for group, less in zip(groups, present, strict=True):
+        for block in group[less:]:
             nn.init.zeros_(block.convs[-1].weight)
     return larger.requires_grad_(False)
 
