@@ -115,6 +115,7 @@ class Bundle:
     fingerprint: str  # of the weights: the same fingerprint, prompt, seed and settings give the same picture
     place: Path | None = None  # its file or folder; what was measured of it lies beside
     languages: tuple[str, ...] = ()  # of prompts; none where they are not known
+    agreement: bool = False  # counts as much as CLIP among completions of a given picture, for it was found to help
 
 
 @dataclass(frozen=True)
@@ -162,19 +163,23 @@ class Borders:
             yield slice(self.top), columns
 
 
+ScoredBy = Literal["CLIP", "likelihood", "CLIP and agreement"]
+
+
 @dataclass(frozen=True)
 class Candidate:
     """One picture of a request, finished or not. Scores compare within one prompt only; higher is better.
 
     Where there is CLIP, a score is its cosine similarity of sentence and picture; where there is none, the model's own
-    log-likelihood of the picture's tokens given the sentence, in nats per token.
+    log-likelihood of the picture's tokens given the sentence, in nats per token. With `Bundle.agreement` that of a
+    completed picture is its mean standing by CLIP and by agreement, in standard deviations.
     """
 
     index: int  # the i of (seed, i)
     picture: Image.Image  # RGB; rows not yet drawn are blank
     tokens: np.ndarray  # (h, w) int64; -1 where not yet drawn
     score: float | None = None
-    scored_by: Literal["CLIP", "likelihood"] = "CLIP"
+    scored_by: ScoredBy = "CLIP"
 
 
 @dataclass(frozen=True)

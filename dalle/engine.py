@@ -17,7 +17,8 @@ from PIL import Image
 from torch import Tensor
 
 from dalle import images, models, sampling
-from dalle.contracts import Borders, Bundle, Candidate, Ranker, Request, SamplingOptions, TokenModel, Update
+from dalle.agreement import jointly
+from dalle.contracts import Borders, Bundle, Candidate, Ranker, Request, SamplingOptions, ScoredBy, TokenModel, Update
 from dalle.errors import PromptError, SettingError
 from dalle.native import Accelerator
 from dalle.nn.transformer import Transformer
@@ -184,8 +185,12 @@ class Studio:
         """Score all candidates by a ranker."""
         with job.clock("ranking"):
             pixels = images.to_tensor([candidate.picture for candidate in job.candidates]).to(self.device)
-            scores = ranker.score(job.request.prompt, pixels).tolist()
-        job.candidates = [replace(c, score=score) for c, score in zip(job.candidates, scores, strict=True)]
+            scores: Tensor = ranker.score(job.request.prompt, pixels)
+            by: ScoredBy = "CLIP"
+            if self.bundle.agreement and job.request.kept is not None and len(scores) > 1:
+                scores, by = jointly(scores, pixels), "CLIP and agreement"
+        told = zip(job.candidates, scores.tolist(), strict=True)
+        job.candidates = [replace(candidate, score=score, scored_by=by) for candidate, score in told]
 
     def _rank(self, job: "_Job") -> Update:
         """The best first."""

@@ -81,7 +81,7 @@ def load(name: str, device: torch.device, dtype: torch.dtype = torch.float32) ->
     options = card.options if card and card.options else parts.options
     languages = card.languages if card else parts.languages
     nets = (parts.text, parts.model, parts.images, parts.ranker)
-    return Bundle(place.name, title, *nets, options, stamp, place, languages)
+    return Bundle(place.name, title, *nets, options, stamp, place, languages, parts.agreement)
 
 
 def load_images(name: str, device: torch.device) -> ImageTokenizer:

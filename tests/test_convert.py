@@ -71,7 +71,7 @@ def test_every_family_comes_back_the_same(place: Path, tmp_path: Path):
     models.convert(str(place), ours)
     before, after = read(place), read(ours)
     assert models.family_of(ours) is native
-    for fact in ("title", "options", "languages"):
+    for fact in ("title", "options", "languages", "agreement"):
         assert getattr(after, fact) == getattr(before, fact)
     assert_same(before.model, after.model)
     assert_same(before.images, after.images)

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from dalle import engine, images, sampling
+from dalle.agreement import jointly
 from dalle.contracts import Borders, Candidate, Request, SamplingOptions, Update
 from dalle.engine import Studio
 from dalle.errors import InputError
@@ -184,6 +185,22 @@ def test_without_a_ranker_the_likeliest_come_first(studio):
         assert candidate.score == pytest.approx(sum(slow) / len(slow), abs=0.01)
     alone = last(blind.generate(replace(request, samples=1))).candidates[0]
     assert alone.score == next(c.score for c in ranked if c.index == 0)
+
+
+def test_agreement_counts_among_what_completes_a_picture_where_a_model_asks_for_it(studio):
+    agreeing = Studio(replace(studio.bundle, agreement=True), studio.device)
+    kept = np.full(studio.bundle.images.grid, -1)
+    kept[0] = 3
+    request = Request(PROMPT, samples=5, seed=3, kept=kept)
+    found, usual = last(agreeing.generate(request)), last(studio.generate(request))
+    assert by_index(found) == by_index(usual) and {c.scored_by for c in usual.candidates} == {"CLIP"}
+    assert {c.scored_by for c in found.candidates} == {"CLIP and agreement"}
+    cosines = {c.index: c.score for c in usual.candidates}
+    pixels = images.to_tensor([c.picture for c in found.candidates])
+    scores = jointly(torch.tensor([cosines[c.index] for c in found.candidates]), pixels).tolist()
+    assert [c.score for c in found.candidates] == pytest.approx(scores, abs=1e-3) == sorted(scores, reverse=True)
+    free = last(agreeing.generate(replace(request, kept=None)))
+    assert {c.scored_by for c in free.candidates} == {"CLIP"}
 
 
 @pytest.mark.parametrize("options", [None, SamplingOptions(guidance=3.0, top_p=0.9)])

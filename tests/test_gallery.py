@@ -30,3 +30,11 @@ def test_a_cosine_is_clips():
     told = shown("CLIP")
     assert "cosine similarity of sentence and picture: -4.500" in told and "CLIP’s choice" in told
     assert "1 more that CLIP ranked lower" in told and 'class="share"' in told
+
+
+def test_a_standing_by_clip_and_agreement_is_told_in_standard_deviations():
+    told = shown("CLIP and agreement")
+    assert (
+        "guesses of one: -4.50 standard deviations" in told and "First choice" in told and "<span>-4.50</span>" in told
+    )
+    assert "1 more that CLIP and agreement ranked lower" in told and 'class="share"' not in told

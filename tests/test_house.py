@@ -35,6 +35,7 @@ FLOORS = {
     "dalle.chart": 2,
     "dalle.sampling": 2,
     "dalle.ranking": 2,
+    "dalle.agreement": 2,
     "dalle.text": 2,
     "dalle.yttm": 2,
     "dalle.languages": 0,

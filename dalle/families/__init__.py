@@ -24,6 +24,7 @@ class Parts:
     files: tuple[Path, ...] = ()  # that the weights came from
     version: str = ""  # which of the family's layouts or releases it is, where there are several
     languages: tuple[str, ...] = ()  # of prompts, where all models of the layout read the same
+    agreement: bool = False  # as in `Bundle`
 
 
 class Family(Protocol):

@@ -35,6 +35,7 @@ class Recipe:
     clip: ClipRecipe = field(default_factory=ClipRecipe)
     judge: JudgeRecipe = field(default_factory=JudgeRecipe)
     options: SamplingOptions = field(default_factory=SamplingOptions)  # that the model is shipped with
+    agreement: bool = False  # as in `Bundle`
 
 
 # Drawn and trained within some seven hours on two CPU cores, with ten gigabytes of room for the pictures: few things,
@@ -69,12 +70,13 @@ SMALL = Recipe(
         warm_share=0.6,
         loss="l1",
     ),
-    transformer=TransformerRecipe(width=192, depth=6, heads=3, steps=10_000),
+    transformer=TransformerRecipe(width=192, depth=9, heads=3, steps=10_000),
     settle=SettleRecipe(steps=700, rate=0.6, share=0.5),
     polish=PolishRecipe(painting=(6, 4, 2, 2), steps=7200, lr=1.2e-3),
     clip=ClipRecipe(batch=64, steps=3000),
     judge=JudgeRecipe(steps=8000),
     options=SamplingOptions(guidance=1.5, temperature=0.35, top_k=128),
+    agreement=True,
 )
 
 # A few seconds in all: does every stage run?

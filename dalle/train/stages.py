@@ -142,7 +142,7 @@ class Workshop:
             named = zip(self.corpus.captions, self.corpus.copied, strict=True)
             learned = [caption for captions, copied in named if not copied for caption in captions]
             config.save(lexicon.count_words(learned), self.out / lexicon.FILE)
-        card = Card(self.recipe.title, self.recipe.text_len, self.recipe.options)
+        card = Card(self.recipe.title, self.recipe.text_len, self.recipe.options, agreement=self.recipe.agreement)
         config.save(card, self.out / CARD)
         return True
 

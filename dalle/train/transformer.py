@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from dalle import checkpoint, config, images, sampling
 from dalle.contracts import SamplingOptions
+from dalle.errors import TrainingError
 from dalle.models import pick_device
 from dalle.nn.dvae import DVAE
 from dalle.nn.transformer import SoftTargets, Transformer, TransformerConfig
@@ -148,8 +149,9 @@ def train_transformer(
     start: Path | None = None,
     stage: str = "transformer",
 ) -> bool:
-    """Train for at most `minutes`, from noise or from the net in a folder; True once the schedule is complete and the
-    weights are exported. The curve is named after the stage. Raises TrainingError where that net has other sizes.
+    """Train for at most `minutes`, from noise or from the net in a folder, which may have fewer layers; True once the
+    schedule is complete and the weights are exported. The curve is named after the stage. Raises TrainingError where
+    that net has other sizes.
     """
     torch.manual_seed(recipe.seed)
     device = pick_device("auto")
@@ -164,9 +166,7 @@ def train_transformer(
         patterns=recipe.patterns,
         shift=recipe.shift,
     )
-    net = Transformer(sizes).to(device)
-    if start is not None:
-        load(net, checkpoint.read_tensors(start, "transformer"))
+    net = _begun(sizes, start).to(device)
     average = Average(net, recipe.decay)
     optimizers = Optimizers(net, recipe)
     parts: dict[str, Any] = {"net": net, "average": average.net, "optimizer": optimizers}
@@ -200,6 +200,35 @@ def train_transformer(
         run.save()
         export(final, out)
     return run.finished
+
+
+def deepened(net: Transformer, depth: int) -> Transformer:
+    """The same transformer with more layers, which stand evenly spread among its own and add nothing yet.
+
+    Raises TrainingError for fewer layers, or where they take turns with several attention patterns.
+    """
+    present = net.config.depth
+    if depth == present:
+        return net
+    if depth < present or len(net.config.patterns) > 1:
+        raise TrainingError(f"The transformer to start from has {present} layers, and cannot grow to {depth}.")
+    deeper = Transformer(replace(net.config, depth=depth))
+    for place, layer in enumerate(net.layers):
+        deeper.layers[place * depth // present] = layer
+    kept = {name: value for name, value in net.state_dict().items() if not name.startswith("layers.")}
+    deeper.load_state_dict(kept, strict=False)
+    return deeper
+
+
+def _begun(sizes: TransformerConfig, start: Path | None) -> Transformer:
+    """A net of these sizes: a fresh one, or the one in a folder. Raises TrainingError where that cannot have them."""
+    if start is None:
+        return Transformer(sizes)
+    tensors = checkpoint.read_tensors(start, "transformer")
+    present = len({name.split(".")[1] for name in tensors if name.startswith("layers.")})
+    net = Transformer(replace(sizes, depth=present))
+    load(net, tensors)
+    return deepened(net, sizes.depth)
 
 
 @torch.no_grad()

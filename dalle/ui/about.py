@@ -32,7 +32,7 @@ def _facts(bundle: Bundle, device: str, offer: Offer | None) -> str:
         "Picture": f"{size} × {size} pixels, {h} × {w} = {h * w} tokens out of {bundle.images.vocab:,}",
         "Sentence": f"up to {bundle.text.length} tokens{_language(offer)}",
         "Device": device.upper(),
-        "Ranking": "CLIP" if bundle.ranker else "by its own likelihood: this model has no CLIP",
+        "Ranking": _ranking(bundle),
         "Licence": offer.licence if offer and offer.licence else "not known here",
         "Fingerprint": bundle.fingerprint,
     }
@@ -43,6 +43,11 @@ def _facts(bundle: Bundle, device: str, offer: Offer | None) -> str:
         + "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in rows.items())
         + "</dl>"
     )
+
+
+def _ranking(bundle: Bundle) -> str:
+    usual = "CLIP" if bundle.ranker else "by its own likelihood: this model has no CLIP"
+    return f"{usual}, and their agreement where a picture is given" if bundle.agreement else usual
 
 
 def _language(offer: Offer | None) -> str:

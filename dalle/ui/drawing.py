@@ -134,8 +134,9 @@ def endpoint(studios: Studios, shelf: Shelf) -> Callable[..., tuple[list[gr.File
         """Draws pictures of a sentence and ranks them.
 
         Draws `samples` pictures (1 to 64) and returns the `keep` best as PNG files, best first, with their
-        scores: CLIP's cosine similarities, or nats per token where the model has no CLIP. They compare within one
-        prompt only. The same seed and settings give the same pictures. A setting that is left out is the model's own.
+        scores: CLIP's cosine similarities, or nats per token where the model has no CLIP, or where each stands among
+        the pictures where their agreement counts as well. They compare within one prompt only. The same seed and
+        settings give the same pictures. A setting that is left out is the model's own.
 
         With a `picture`, the largest square in its middle is continued: `top` and `bottom` rows of its tokens are
         kept, and `left` and `right` columns; without borders, just under half of it, from the top.

@@ -25,13 +25,38 @@ class Card:
 
 
 @dataclass(frozen=True)
+class Scale:
+    """What is said of a kind of score."""
+
+    praise: str  # of the best picture
+    judge: str  # who ranked
+    hint: str
+    figure: str = "{:.3f}"
+
+
+_SCALES = {  # by `Candidate.scored_by`
+    "CLIP": Scale("CLIP’s choice", "CLIP", "CLIP's cosine similarity of sentence and picture: {:.3f}."),
+    "likelihood": Scale(
+        "The likeliest", "the model itself", "How likely the model itself finds this picture: {:.3f} nats per token."
+    ),
+    "CLIP and agreement": Scale(
+        "First choice",
+        "CLIP and agreement",
+        "What CLIP thinks of this picture and how near it comes to the others, all of them guesses of one: {:+.2f}"
+        " standard deviations above the mean.",
+        "{:+.2f}",
+    ),
+}
+
+
+@dataclass(frozen=True)
 class Batch:
     """What the cards of one drawing have in common."""
 
     prompt: str
     seed: int
     scores: tuple[float, ...]  # of all its pictures, shown or not
-    clip: bool = True  # whether they are CLIP's, not the likelihoods of a model without CLIP
+    scored_by: str = "CLIP"
     outline: str = ""  # of the kept tokens, to lie over each picture
     folder: str = ""  # below that of the gallery, where its files lie
 
@@ -39,8 +64,12 @@ class Batch:
     def of(cls, request: Request, cards: Sequence[Card], outline: str = "", folder: str = "") -> "Batch":
         found = (card.candidate.score for card in cards)
         scores = tuple(s for s in found if s is not None and isfinite(s))
-        clip = all(card.candidate.scored_by == "CLIP" for card in cards)
-        return cls(request.prompt, request.seed, scores, clip, outline, folder)
+        by = cards[0].candidate.scored_by if cards else "CLIP"
+        return cls(request.prompt, request.seed, scores, by, outline, folder)
+
+    @property
+    def scale(self) -> Scale:
+        return _SCALES[self.scored_by]
 
     def share(self, score: float) -> float:
         """The part of CLIP's vote that a picture gets: a softmax over the batch."""
@@ -87,7 +116,7 @@ def finished(
         f'<section class="drawn" {recipe(link, request.prompt, request.seed)}>'
         f'<ol class="gallery" data-stage="done">{cards(shown, batch)}</ol>'
         f"{toolbar(sheet, archive, _order() if batch.scores and len(shown) > 1 else '')}"
-        f"{_dropped(rest, batch, len(shown))}{_best_of((*shown, *rest))}</section>"
+        f"{_dropped(rest, batch, len(shown))}{_best_of((*shown, *rest), batch.scale)}</section>"
     )
 
 
@@ -151,22 +180,19 @@ def _seed(seed: int, index: int, praise: str = "") -> str:
 
 
 def _praise(batch: Batch) -> str:
-    return f"<em>{'CLIP’s choice' if batch.clip else 'The likeliest'}</em>"
+    return f"<em>{batch.scale.praise}</em>"
 
 
 def _score(score: float | None, batch: Batch) -> str:
     if score is None or not isfinite(score):
         return ""
-    hint, share = f"How likely the model itself finds this picture: {score:.3f} nats per token.", ""
-    if batch.clip:
-        hint = (
-            f"CLIP's cosine similarity of sentence and picture: {score:.3f}. Among these pictures it would give this"
-            f" one {batch.share(score):.0%} of its votes."
-        )
+    hint, share = batch.scale.hint.format(score), ""
+    if batch.scored_by == "CLIP":
+        hint += f" Among these pictures it would give this one {batch.share(score):.0%} of its votes."
         share = f'<span class="share">{batch.share(score):.0%}</span>'
     return (
         f'<span class="score" title="{hint} Scores compare pictures of one prompt only."'
-        f' style="--height:{batch.height(score):.3f}"><span>{score:.3f}</span>'
+        f' style="--height:{batch.height(score):.3f}"><span>{batch.scale.figure.format(score)}</span>'
         f'<span class="bar"></span>{share}</span>'
     )
 
@@ -182,31 +208,27 @@ def _order() -> str:
 def _dropped(rest: Sequence[Card], batch: Batch, shown: int) -> str:
     if not rest:
         return ""
-    title = f"{len(rest)} more" + (f" that {_judge(batch)} ranked lower" if batch.scores else "")
+    title = f"{len(rest)} more" + (f" that {batch.scale.judge} ranked lower" if batch.scores else "")
     return (
         f'<details class="dropped"><summary>{title}</summary>'
         f'<ol class="gallery" data-stage="done">{cards(rest, batch, shown + 1)}</ol></details>'
     )
 
 
-def _judge(batch: Batch) -> str:
-    return "CLIP" if batch.clip else "the model itself"
-
-
-def _best_of(drawn: Sequence[Card]) -> str:
+def _best_of(drawn: Sequence[Card], scale: Scale) -> str:
     """What ranking is worth: the best of the first 1, 2, 4, … pictures, as in figure 6 of the paper."""
     if len(drawn) < 2 or any(card.candidate.score is None for card in drawn):
         return ""
     counts = [2**power for power in range(len(drawn).bit_length()) if 2**power < len(drawn)]
-    figures = "".join(_best_of_first(count, drawn) for count in (*counts, len(drawn)))
+    figures = "".join(_best_of_first(count, drawn, scale) for count in (*counts, len(drawn)))
     return f'<figure class="best-of"><figcaption>The best of the first …</figcaption><ol>{figures}</ol></figure>'
 
 
-def _best_of_first(count: int, drawn: Sequence[Card]) -> str:
+def _best_of_first(count: int, drawn: Sequence[Card], scale: Scale) -> str:
     best = max((c for c in drawn if c.candidate.index < count), key=lambda card: card.candidate.score or 0.0)
     return (
         f'<li><img src="{escape(best.address)}" alt="" decoding="async">'
-        f"<b>{count}</b><span>{best.candidate.score:.3f}</span></li>"
+        f"<b>{count}</b><span>{scale.figure.format(best.candidate.score)}</span></li>"
     )
 
 

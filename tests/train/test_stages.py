@@ -32,7 +32,7 @@ from dalle.train.tokenizer import (
     tokenize,
     train_tokenizer,
 )
-from dalle.train.transformer import Batches, SettleRecipe, TransformerRecipe, heldout_loss, train_transformer
+from dalle.train.transformer import Batches, SettleRecipe, TransformerRecipe, deepened, heldout_loss, train_transformer
 from dalle.worlds import World
 
 COLORS = {"red": (220, 30, 30), "green": (30, 180, 60), "blue": (40, 60, 220), "white": (250, 250, 250)}
@@ -478,6 +478,27 @@ def test_what_is_exported_lies_between_before_and_after(numbered: Corpus, text: 
     assert train_transformer(shared, numbered, numbered, text, dvae, half, None, half, "settle")
     again = checkpoint.read_tensors(half, "transformer")
     assert all(torch.equal(again[key], mixed) for key, mixed in kept.items())
+
+
+def test_a_transformer_grows_by_layers_that_add_nothing_at_first(text: BpeTokenizer):
+    net = Transformer(TransformerConfig(text.vocab, text.length, 128, (8, 8), width=32, depth=2, heads=2, shift=True))
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    captions, tokens = text.encode("a red dog")[None], torch.arange(64)[None]
+    before = net(captions, tokens)
+    deeper = deepened(net, 5)
+    assert [layer in list(net.layers) for layer in deeper.layers] == [True, False, True, False, False]
+    torch.testing.assert_close(deeper(captions, tokens), before)
+    with pytest.raises(TrainingError, match="has 5 layers, and cannot grow to 4"):
+        deepened(deeper, 4)
+
+
+def test_a_run_starts_from_a_net_of_fewer_layers(numbered: Corpus, text: BpeTokenizer, tmp_path: Path):
+    before, after, dvae = tmp_path / "before", tmp_path / "after", DVAE(CODES.net)
+    assert train_transformer(replace(STREAM, steps=2), numbered, numbered, text, dvae, before, None)
+    deeper = replace(STREAM, steps=2, depth=STREAM.depth + 1)
+    assert train_transformer(deeper, numbered, numbered, text, dvae, after, None, before)
+    assert json.loads((after / "transformer.json").read_text())["depth"] == STREAM.depth + 1
 
 
 def test_settling_goes_on_from_what_is_there_and_is_done_once(tiny_model: Path, tmp_path: Path):

@@ -55,6 +55,7 @@ class Card:
     images: str | None = "dvae"  # one of `IMAGES`
     ranker: str | None = None  # one of `RANKERS`; our own CLIP is told by its files
     languages: tuple[str, ...] = ()  # of prompts; none where they are not known
+    agreement: bool = False  # as in `Bundle`
 
 
 def detect(place: Path) -> bool:
@@ -78,7 +79,8 @@ def load(place: Path, device: torch.device, dtype: torch.dtype = torch.float32) 
     nets = [name for name in (card.images, card.model, card.ranker) if name is not None]
     weights = [file for name in nets for file in checkpoint.shards(place, name)]
     files = (*(place / f"{name}.json" for name in nets), *more, *weights)
-    return Parts(text, model, images, ranker, card.title, card.options, files, languages=card.languages)
+    told: dict[str, Any] = {"languages": card.languages, "agreement": card.agreement}
+    return Parts(text, model, images, ranker, card.title, card.options, files, **told)
 
 
 def save(parts: Parts, source: Path, place: Path, dtype: torch.dtype) -> None:
@@ -96,7 +98,7 @@ def save(parts: Parts, source: Path, place: Path, dtype: torch.dtype) -> None:
         for name in (CONFIG, WEIGHTS):
             shutil.copyfile(source / name, place / name)
     length = 0 if parts.text is None else parts.text.length
-    card = Card(parts.title, length, parts.options, text, model, images, ranker, parts.languages)
+    card = Card(parts.title, length, parts.options, text, model, images, ranker, parts.languages, parts.agreement)
     config.save(card, place / CARD)
 
 

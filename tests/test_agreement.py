@@ -1,0 +1,32 @@
+"""The picture that comes nearest to all others is the best guess of them."""
+
+import pytest
+import torch
+
+from dalle.agreement import agreement, jointly
+
+
+@pytest.fixture
+def pictures() -> torch.Tensor:
+    return torch.rand(5, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+def test_it_is_the_order_of_the_mean_squared_distance_to_the_others(pictures):
+    pairs = (pictures[:, None] - pictures[None]).square().mean((2, 3, 4))
+    assert agreement(pictures).argsort().tolist() == (-pairs.sum(1)).argsort().tolist()
+    flat = torch.full((4, 3, 8, 8), 0.5)
+    flat[2] = 0.9
+    assert agreement(flat).argmin() == 2
+
+
+def test_clip_and_agreement_have_an_equal_say(pictures):
+    cosines = torch.tensor([0.1, 0.3, 0.2, 0.25, 0.15])
+    both = jointly(cosines, pictures)
+    expected = sum((x - x.mean()) / x.std(correction=0) for x in (cosines, agreement(pictures))) / 2
+    torch.testing.assert_close(both, expected)
+    torch.testing.assert_close(jointly(7 * cosines - 3, pictures), both)  # whatever CLIP counts in
+
+
+def test_two_pictures_agree_alike_and_one_has_nobody_to_agree_with(pictures):
+    assert jointly(torch.tensor([0.1, 0.3]), pictures[:2]).tolist() == pytest.approx([-0.5, 0.5], abs=0.01)
+    assert jointly(torch.tensor([0.1]), pictures[:1]).tolist() == [0.0]
