@@ -8,7 +8,7 @@ from PIL import Image
 from dalle.worlds.objects import SingleObject
 from dalle.worlds.periods import PERIODS, apply_period
 from dalle.worlds.relations import Relation
-from dalle.worlds.scene import Facts, Family, Stage, resized, thing
+from dalle.worlds.scene import SIDES, Facts, Family, Stage, resized, thing
 from dalle.worlds.split import Combination
 from dalle.worlds.styles import STYLES, apply_style
 from dalle.worlds.wearing import Wearing
@@ -31,7 +31,7 @@ class Styled(Family):
         facts = _SUBJECTS[subject].plan(stage)
         while facts.get("size") or (style in _COLORLESS and any(item["color"] for item in facts["things"])):
             facts = _SUBJECTS[subject].plan(stage)
-        things = [resized(facts["things"][0], (128, 128), 208)] if subject == "object" else facts["things"]
+        things = [resized(facts["things"][0], (128, 128), SIDES["large"])] if subject == "object" else facts["things"]
         background = facts["background"]
         if stage.small or style in _COLORLESS:
             background = stage.plain_background(*things)

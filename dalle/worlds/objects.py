@@ -6,7 +6,7 @@ import numpy as np
 
 from dalle.worlds import backgrounds
 from dalle.worlds.colors import unlike
-from dalle.worlds.scene import CROWD_SIDE, SIDES, Facts, Family, Stage, Thing, describe, thing
+from dalle.worlds.scene import COMPANY_SIDE, CROWD_SIDE, SIDES, Facts, Family, Stage, Thing, describe, thing
 from dalle.worlds.vocabulary import say, say_color, say_plural
 from dalle.worlds.words import NUMBERS, article
 
@@ -74,7 +74,7 @@ def layout(count: int) -> tuple[int, list[tuple[int, int]]]:
     if count == 1:
         return SIDES[None], [(128, 128)]
     if count <= 4:
-        rows, side = {2: (2,), 3: (2, 1), 4: (2, 2)}[count], SIDES["small"]
+        rows, side = {2: (2,), 3: (2, 1), 4: (2, 2)}[count], COMPANY_SIDE
         columns = {1: (128,), 2: (64, 192)}
     else:
         rows, side = {5: (3, 2), 6: (3, 3), 7: (3, 3, 1), 8: (3, 3, 2), 9: (3, 3, 3)}[count], CROWD_SIDE
@@ -96,7 +96,7 @@ class Count(Family):
             int(stage.rng.integers(1, 10)),
         )
         side, centers = layout(count)
-        side = side if stage.small else side - int(stage.rng.integers(0, side // 4))
+        side = stage.lessen(side, side // 4)
         spread = 0 if stage.small else 6
         things = [thing(noun, (stage.vary(x, spread), stage.vary(y, spread)), side, color) for x, y in centers]
         return {"things": things, "count": count, "background": stage.background(*things)}

@@ -9,6 +9,7 @@ from PIL import Image
 from dalle.worlds import backgrounds
 from dalle.worlds.objects import opening
 from dalle.worlds.scene import (
+    COMPANY_SIDE,
     CROWD_SIDE,
     SIDES,
     Facts,
@@ -75,17 +76,21 @@ def arrange(relation: str, first: Thing, second: Thing, stage: Stage) -> tuple[T
     if relation == "inside":
         point = (128, 128)
         return centered(first, point), centered(second, point)
-    front, back = (stage.vary(160, 8), 176), (stage.vary(112, 8), 112)
+    front, back = (stage.vary(176, 8), 176), (stage.vary(96, 8), 96)
     points = (front, back) if relation == "in front of" else (back, front)
     return centered(first, points[0]), centered(second, points[1])
 
 
-_SIZES = {"inside": ("small", "large"), "in front of": ("small", None), "behind": (None, "small")}
+_PAIR_SIDES = {
+    "inside": (SIDES["small"], SIDES["large"]),
+    "in front of": (COMPANY_SIDE, SIDES[None]),
+    "behind": (SIDES[None], COMPANY_SIDE),
+}
 
 
 def _pair_sides(relation: str, stage: Stage) -> tuple[int, int]:
-    first, second = (SIDES[size] for size in _SIZES.get(relation, ("small", "small")))
-    return (first, second) if stage.small else (stage.vary(first, 8), stage.vary(second, 8))
+    first, second = _PAIR_SIDES.get(relation, (COMPANY_SIDE, COMPANY_SIDE))
+    return stage.lessen(first, 16), stage.lessen(second, 16)
 
 
 class Relation(Family):
@@ -205,9 +210,9 @@ class Trio(Family):
         above = stage.chance(0.5)
         near, far = (64, 192) if above else (192, 64)
         centers = ((64, far), (192, far), (128, near))
-        sides = [stage.vary(SIDES["small"], 8) for _ in nouns]
+        sides = [stage.lessen(COMPANY_SIDE, 16) for _ in nouns]
         things = [
-            thing(noun, (stage.vary(x, 6), stage.vary(y, 6)), side, stage.color(0.4))
+            thing(noun, (stage.vary(x, 4), stage.vary(y, 4)), side, stage.color(0.4))
             for noun, (x, y), side in zip(nouns, centers, sides, strict=True)
         ]
         relation = "above" if above else "below"

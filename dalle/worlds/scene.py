@@ -31,8 +31,8 @@ NAMED = (*ANIMALS, *FOODS, *THINGS)
 _NAMES = ("noun", "material", "outline")
 SIDES: dict[str | None, int] = {"small": 96, None: 160, "large": 224}
 """Pixels of a thing's longer side. Most families keep to these few, as a net has to learn each thing in each size."""
-CROWD_SIDE = 64
-"""The same where many stand together."""
+COMPANY_SIDE, CROWD_SIDE = 120, 64
+"""The same where two to four share the picture evenly, and where there are more."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,10 @@ class Stage:
     def vary(self, value: int, spread: int) -> int:
         """`value` moved by up to `spread` pixels, snapped to the lattice; not moved in the small world."""
         return value if self.small else self.scatter(value, spread)
+
+    def lessen(self, value: int, most: int) -> int:
+        """`value` less up to `most` pixels; as it is in the small world."""
+        return value if self.small else value - int(self.rng.integers(0, most + 1))
 
     def scatter(self, value: int, spread: int) -> int:
         """`value` moved by up to `spread` pixels, snapped to the lattice, in every world."""

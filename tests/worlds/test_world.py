@@ -12,7 +12,7 @@ from dalle.errors import WorldError
 from dalle.worlds import World, WorldConfig, contact_sheet, negative_captions, reword
 from dalle.worlds.colors import SYNONYMS
 from dalle.worlds.families import FAMILIES
-from dalle.worlds.scene import CROWD_SIDE, NAMED, SIDES, center_of, is_inside
+from dalle.worlds.scene import COMPANY_SIDE, CROWD_SIDE, NAMED, SIDES, center_of, is_inside
 from dalle.worlds.signs import misspelled
 from dalle.worlds.split import is_held_out
 from dalle.worlds.vocabulary import SMALL as SMALL_NOUNS
@@ -162,7 +162,7 @@ def test_relations_hold_between_the_boxes():
             "right of": b[2] <= a[0],
             "above": a[3] <= b[1] and ay < by,
             "below": b[3] <= a[1] and by < ay,
-            "on top of": abs(a[3] - b[1]) <= 8 and b[0] <= ax <= b[2],
+            "on top of": abs(a[3] - b[1]) <= 12 and b[0] <= ax <= b[2],
             "inside": b[0] <= a[0] and b[1] <= a[1] and a[2] <= b[2] and a[3] <= b[3],
             "in front of": overlap(a, b) and ay > by,
             "behind": overlap(a, b) and ay < by,
@@ -260,7 +260,7 @@ def test_the_small_world_keeps_to_few_sizes_and_to_its_lattice(family):
     for example in only(family):
         for item in example.facts["things"]:
             x0, y0, x1, y1 = item["box"]
-            assert max(x1 - x0, y1 - y0) in (*SIDES.values(), CROWD_SIDE), example.caption
+            assert max(x1 - x0, y1 - y0) in (*SIDES.values(), COMPANY_SIDE, CROWD_SIDE), example.caption
             assert on_the_lattice(item), example.caption
 
 
