@@ -33,6 +33,7 @@ class FakeStudio:
             ranker=object(),
             place=None,
             languages=(),
+            agreement=False,
         )
 
     def hold(self) -> None:
