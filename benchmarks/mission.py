@@ -1,6 +1,6 @@
 """The README's opening picture: `python -m benchmarks.mission [MODEL]` draws the sentences that DALL·E is known for.
 
-Of each, the first of sixteen by CLIP, seed 1; none is picked by hand. The teapot's upper half is given, as OpenAI's
+Of each, the first of a ranked gallery of sixteen, seed 1; none is picked by hand. The teapot's upper half is given, as OpenAI's
 page gave a photograph.
 """
 
