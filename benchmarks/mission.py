@@ -1,7 +1,7 @@
 """The README's opening picture: `python -m benchmarks.mission [MODEL]` draws the sentences that DALL·E is known for.
 
-Of each, the first of a ranked gallery of sixteen, seed 1; none is picked by hand. The teapot's upper half is given, as OpenAI's
-page gave a photograph.
+Of each, the first of a ranked gallery of sixteen, seed 1; none is picked by hand. The teapot's upper half is given, as
+OpenAI's page gave a photograph.
 """
 
 import sys
