@@ -224,10 +224,9 @@ def _begun(sizes: TransformerConfig, start: Path | None) -> Transformer:
     """A net of these sizes: a fresh one, or the one in a folder. Raises TrainingError where that cannot have them."""
     if start is None:
         return Transformer(sizes)
-    tensors = checkpoint.read_tensors(start, "transformer")
-    present = len({name.split(".")[1] for name in tensors if name.startswith("layers.")})
-    net = Transformer(replace(sizes, depth=present))
-    load(net, tensors)
+    present = config.load(TransformerConfig, start / "transformer.json")
+    net = Transformer(replace(sizes, depth=present.depth))
+    load(net, checkpoint.read_tensors(start, "transformer"))
     return deepened(net, sizes.depth)
 
 

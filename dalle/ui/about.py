@@ -46,8 +46,9 @@ def _facts(bundle: Bundle, device: str, offer: Offer | None) -> str:
 
 
 def _ranking(bundle: Bundle) -> str:
-    usual = "CLIP" if bundle.ranker else "by its own likelihood: this model has no CLIP"
-    return f"{usual}, and their agreement where a picture is given" if bundle.agreement else usual
+    if not bundle.ranker:
+        return "by its own likelihood: this model has no CLIP"
+    return "CLIP, and their agreement where a picture is given" if bundle.agreement else "CLIP"
 
 
 def _language(offer: Offer | None) -> str:

@@ -8,7 +8,7 @@ from math import exp, isfinite
 import numpy as np
 from PIL import Image
 
-from dalle.contracts import Candidate, Request, Update
+from dalle.contracts import Candidate, Request, ScoredBy, Update
 from dalle.ui.parts import data_url, home, icon
 
 _FIRST = 8  # plates shown before anything was drawn
@@ -30,19 +30,19 @@ class Scale:
 
     praise: str  # of the best picture
     judge: str  # who ranked
-    hint: str
-    figure: str = "{:.3f}"
+    hint: str  # {} is the score
+    figure: str = "{:.3f}"  # how a score is written
 
 
-_SCALES = {  # by `Candidate.scored_by`
-    "CLIP": Scale("CLIP’s choice", "CLIP", "CLIP's cosine similarity of sentence and picture: {:.3f}."),
+_SCALES: dict[ScoredBy, Scale] = {
+    "CLIP": Scale("CLIP’s choice", "CLIP", "CLIP's cosine similarity of sentence and picture: {}."),
     "likelihood": Scale(
-        "The likeliest", "the model itself", "How likely the model itself finds this picture: {:.3f} nats per token."
+        "The likeliest", "the model itself", "How likely the model itself finds this picture: {} nats per token."
     ),
     "CLIP and agreement": Scale(
         "First choice",
         "CLIP and agreement",
-        "What CLIP thinks of this picture and how near it comes to the others, all of them guesses of one: {:+.2f}"
+        "What CLIP thinks of this picture and how near it comes to the others, all of them guesses of one: {}"
         " standard deviations above the mean.",
         "{:+.2f}",
     ),
@@ -56,7 +56,7 @@ class Batch:
     prompt: str
     seed: int
     scores: tuple[float, ...]  # of all its pictures, shown or not
-    scored_by: str = "CLIP"
+    scored_by: ScoredBy = "CLIP"
     outline: str = ""  # of the kept tokens, to lie over each picture
     folder: str = ""  # below that of the gallery, where its files lie
 
@@ -152,13 +152,14 @@ def density(count: int) -> str:
 def _card(card: Card, rank: int, batch: Batch) -> str:
     c, address = card.candidate, escape(card.address)
     best = rank == 1 and len(batch.scores) > 1
+    praise = f"<em>{batch.scale.praise}</em>" if best else ""
     name = f"{batch.folder}{batch.seed}-{c.index}"
     return (
         f'<li class="card{" best" if best else ""}" data-index="{c.index}" data-rank="{rank}" data-name="{name}">'
         f'<a class="plate" href="{address}" target="_blank" aria-label="Picture {rank}, in full size">'
         f"{_image(address, batch.prompt, c.index)}{batch.outline}</a>"
         f'<p class="caption"><b class="rank">{rank}</b>{_score(c.score, batch)}'
-        f"{_seed(batch.seed, c.index, _praise(batch) if best else '')}</p>"
+        f"{_seed(batch.seed, c.index, praise)}</p>"
         f'<div class="acts">{_act("star", f"Star picture {rank}", "aria-pressed=false")}'
         f'<a class="act save" href="{escape(card.download)}" download title="Download"'
         f' aria-label="Download picture {rank}">{icon("save")}</a>'
@@ -179,20 +180,17 @@ def _seed(seed: int, index: int, praise: str = "") -> str:
     return f'<span class="seed"><span><i>seed </i>{seed} · {index}</span>{praise}</span>'
 
 
-def _praise(batch: Batch) -> str:
-    return f"<em>{batch.scale.praise}</em>"
-
-
 def _score(score: float | None, batch: Batch) -> str:
     if score is None or not isfinite(score):
         return ""
-    hint, share = batch.scale.hint.format(score), ""
+    figure = batch.scale.figure.format(score)
+    hint, share = batch.scale.hint.format(figure), ""
     if batch.scored_by == "CLIP":
         hint += f" Among these pictures it would give this one {batch.share(score):.0%} of its votes."
         share = f'<span class="share">{batch.share(score):.0%}</span>'
     return (
         f'<span class="score" title="{hint} Scores compare pictures of one prompt only."'
-        f' style="--height:{batch.height(score):.3f}"><span>{batch.scale.figure.format(score)}</span>'
+        f' style="--height:{batch.height(score):.3f}"><span>{figure}</span>'
         f'<span class="bar"></span>{share}</span>'
     )
 

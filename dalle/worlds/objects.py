@@ -97,8 +97,7 @@ class Count(Family):
         )
         side, centers = layout(count)
         side = stage.lessen(side, side // 4)
-        spread = 0 if stage.small else 6
-        things = [thing(noun, (stage.vary(x, spread), stage.vary(y, spread)), side, color) for x, y in centers]
+        things = [thing(noun, (stage.vary(x, 6), stage.vary(y, 6)), side, color) for x, y in centers]
         return {"things": things, "count": count, "background": stage.background(*things)}
 
     def caption(self, facts: Facts, rng: np.random.Generator) -> str:

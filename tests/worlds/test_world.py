@@ -162,7 +162,7 @@ def test_relations_hold_between_the_boxes():
             "right of": b[2] <= a[0],
             "above": a[3] <= b[1] and ay < by,
             "below": b[3] <= a[1] and by < ay,
-            "on top of": abs(a[3] - b[1]) <= 12 and b[0] <= ax <= b[2],
+            "on top of": abs(a[3] - b[1] - 4) <= 8 and b[0] <= ax <= b[2],
             "inside": b[0] <= a[0] and b[1] <= a[1] and a[2] <= b[2] and a[3] <= b[3],
             "in front of": overlap(a, b) and ay > by,
             "behind": overlap(a, b) and ay < by,

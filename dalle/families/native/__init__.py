@@ -79,8 +79,8 @@ def load(place: Path, device: torch.device, dtype: torch.dtype = torch.float32) 
     nets = [name for name in (card.images, card.model, card.ranker) if name is not None]
     weights = [file for name in nets for file in checkpoint.shards(place, name)]
     files = (*(place / f"{name}.json" for name in nets), *more, *weights)
-    told: dict[str, Any] = {"languages": card.languages, "agreement": card.agreement}
-    return Parts(text, model, images, ranker, card.title, card.options, files, **told)
+    parts = (text, model, images, ranker)
+    return Parts(*parts, card.title, card.options, files, languages=card.languages, agreement=card.agreement)
 
 
 def save(parts: Parts, source: Path, place: Path, dtype: torch.dtype) -> None:
