@@ -39,8 +39,17 @@ def plain(color: str = "white", said: bool = False) -> Background:
 
 def choose_plain(rng: np.random.Generator, small: bool, colors: Set[str | None] = frozenset()) -> Background:
     """An unmentioned tint that shows things of these colors: the first such tint in the small world."""
-    tints = [name for name in PALE if not (name == "white" and "white" in colors)]
+    tints = _tints(colors)
     return plain(tints[0] if small or rng.random() < 0.5 else str(rng.choice(tints)))
+
+
+def first_tint(colors: Set[str | None]) -> str:
+    """What things of these colors stand on when nothing else is wanted: white, or blue where one of them is white."""
+    return _tints(colors)[0]
+
+
+def _tints(colors: Set[str | None]) -> list[str]:
+    return [name for name in PALE if not (name == "white" and "white" in colors)]
 
 
 def choose(rng: np.random.Generator, small: bool, colors: Set[str | None] = frozenset()) -> Background:

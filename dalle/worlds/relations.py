@@ -21,6 +21,7 @@ from dalle.worlds.scene import (
     describe,
     draw_scene,
     moved,
+    rimmed,
     swap_colors,
     thing,
 )
@@ -61,7 +62,7 @@ CONTAINERS = (
 
 
 def arrange(relation: str, first: Thing, second: Thing, stage: Stage) -> tuple[Thing, Thing]:
-    """Both things moved to where `first` is in `relation` to `second`."""
+    """Both things moved to where `first` is in `relation` to `second`; what covers part of the other has a rim."""
     if relation in ("left of", "right of", "above", "below"):
         near, far = stage.vary(64, 4), stage.vary(192, 4)
         aside = stage.vary(128, 24)
@@ -75,14 +76,15 @@ def arrange(relation: str, first: Thing, second: Thing, stage: Stage) -> tuple[T
         return stage.align(moved(first, 0, second["box"][1] + 4 - first["box"][3])), second
     if relation == "inside":
         point = (128, 128)
-        return centered(first, point), centered(second, point)
+        return rimmed(centered(first, point)), centered(second, point)
     front, back = (stage.vary(176, 8), 176), (stage.vary(96, 8), 96)
-    points = (front, back) if relation == "in front of" else (back, front)
-    return centered(first, points[0]), centered(second, points[1])
+    if relation == "in front of":
+        return rimmed(centered(first, front)), centered(second, back)
+    return centered(first, back), rimmed(centered(second, front))
 
 
 _PAIR_SIDES = {
-    "inside": (SIDES["small"], SIDES["large"]),
+    "inside": (COMPANY_SIDE, SIDES["large"]),
     "in front of": (COMPANY_SIDE, SIDES[None]),
     "behind": (SIDES[None], COMPANY_SIDE),
 }

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageFilter, ImageOps
 
 from dalle.worlds import backgrounds
 from dalle.worlds.backgrounds import SIDE
-from dalle.worlds.colors import unlike
+from dalle.worlds.colors import PALE, unlike
 from dalle.worlds.split import Combination
 from dalle.worlds.sprites import fitted, natural_color, sprite
 from dalle.worlds.vocabulary import ANIMALS, FOODS, THINGS, Vocabulary, say, say_color
@@ -23,7 +23,7 @@ from dalle.worlds.words import article
 
 Facts = Mapping[str, Any]
 Thing = Mapping[str, Any]
-"""One drawn object: `noun`, `color` (or None), `box` (x0, y0, x1, y1); a `material` or `outline` where it has
+"""One drawn object: `noun`, `color` (or None), `box` (x0, y0, x1, y1); a `material`, `outline` or `rim` where it has
 one, `mirrored` where it looks the other way, and what its family adds."""
 Box = tuple[int, int, int, int]
 NAMED = (*ANIMALS, *FOODS, *THINGS)
@@ -33,6 +33,7 @@ SIDES: dict[str | None, int] = {"small": 96, None: 160, "large": 224}
 """Pixels of a thing's longer side. Most families keep to these few, as a net has to learn each thing in each size."""
 COMPANY_SIDE, CROWD_SIDE = 120, 64
 """The same where two to four share the picture evenly, and where there are more."""
+_RIM = 8  # pixels around a thing that is cut out
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,11 @@ def describe(item: Thing, rng: np.random.Generator, with_article: bool = True) -
     return article(phrase) if with_article else phrase
 
 
+def rimmed(item: Thing) -> Thing:
+    """A thing cut out with a rim of the paper it would stand on alone, like a sticker, to be seen before another."""
+    return {**item, "rim": backgrounds.first_tint({item["color"]})}
+
+
 def picture_of(item: Thing) -> Image.Image:
     """One object, RGBA, as large as its box. Never draw into it."""
     x0, y0, x1, y1 = item["box"]
@@ -171,9 +177,17 @@ def picture_of(item: Thing) -> Image.Image:
 
 
 def paste(canvas: Image.Image, item: Thing) -> None:
-    """Draw one object into its box."""
-    picture = picture_of(item)
-    canvas.paste(picture, item["box"][:2], picture)
+    """Draw one object into its box; a rim lies around it."""
+    picture, (x, y) = picture_of(item), item["box"][:2]
+    if item.get("rim"):
+        canvas.paste(PALE[item["rim"]], (x - 2 * _RIM, y - 2 * _RIM), _spread(picture.getchannel("A")))
+    canvas.paste(picture, (x, y), picture)
+
+
+def _spread(silhouette: Image.Image) -> Image.Image:
+    """A silhouette that is `_RIM` pixels wider all around, on a ground that is twice that."""
+    ground = ImageOps.expand(silhouette, 2 * _RIM)
+    return ground.filter(ImageFilter.GaussianBlur(_RIM)).point(lambda blurred: min(255, max(0, (blurred - 24) * 12)))
 
 
 def draw_scene(facts: Facts) -> Image.Image:

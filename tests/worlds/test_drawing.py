@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from dalle.errors import WorldError
-from dalle.worlds import fonts
-from dalle.worlds.colors import COLORS, nearest
+from dalle.worlds import backgrounds, fonts
+from dalle.worlds.colors import COLORS, PALE, nearest
 from dalle.worlds.glyphs import catalogue, draw_character
 from dalle.worlds.materials import typical_color
+from dalle.worlds.scene import draw_scene, rimmed, thing
 from dalle.worlds.sprites import fitted, original, sprite
 from dalle.worlds.vocabulary import SMALL
 
@@ -42,6 +43,22 @@ def test_materials_and_outlines_change_the_right_things():
     clock = original("clock", outline="heart")
     heart = original("heart")
     assert abs(clock.width / clock.height - heart.width / heart.height) < 0.05
+
+
+@pytest.mark.parametrize(("color", "tint"), [(None, "white"), ("black", "white"), ("white", "blue")])
+def test_a_rim_is_paper_all_around_a_thing(color, tint):
+    facts = {"background": backgrounds.plain("green"), "things": [thing("cube", (128, 128), 120, color)]}
+    bare, cut_out = (
+        draw_scene({**facts, "things": things}) for things in (facts["things"], [rimmed(*facts["things"])])
+    )
+    alone = draw_scene({**facts, "background": backgrounds.plain(tint)})
+    left, middle = (63, 150), (128, 128)
+    assert cut_out.getpixel(left) == PALE[tint] and bare.getpixel(left) == PALE["green"]
+    assert cut_out.getpixel((40, 150)) == PALE["green"]
+    assert cut_out.getpixel(middle) == bare.getpixel(middle)
+    inner = (68, 68, 188, 188)
+    kept = np.abs(np.asarray(cut_out.crop(inner), int) - np.asarray(alone.crop(inner), int)).max(-1) < 3
+    assert kept.mean() > 0.95  # but for the corners that the rim leaves free
 
 
 def test_sprites_have_the_asked_size():

@@ -134,6 +134,14 @@ def test_every_drawn_noun_and_color_is_said():
             assert item["color"] is None or any(word in example.caption for word in said_colors(item["color"]))
 
 
+def test_what_covers_part_of_another_thing_has_a_rim():
+    covering = {"inside": 0, "in front of": 0, "behind": 1}
+    for example in only("relation"):
+        place = covering.get(example.facts["relation"])
+        rimmed = [index for index, item in enumerate(example.facts["things"]) if item.get("rim")]
+        assert rimmed == ([] if place is None else [place]), example.caption
+
+
 def test_counts_are_the_number_of_drawn_things():
     for example in only("count"):
         number = example.facts["count"]
