@@ -1,8 +1,11 @@
 """Files of weights: found, checked, read safely, and loaded with nothing missing and nothing left over."""
 
+import contextlib
 import hashlib
+import itertools
 import json
 import math
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from dalle import flaxfile, mapped, torchfile
 from dalle.errors import CheckpointError
@@ -19,6 +23,7 @@ from dalle.errors import CheckpointError
 SHARD_BYTES = 9_500_000  # many hosts refuse, or store elsewhere, single files above 10 MB
 TORCH_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")  # of files of torch.save
 FLAT_SUFFIX = ".safetensors"
+_SPARE = 1000  # parameters that a net may have beyond twice the tensors of its file before it is refused half made
 N = TypeVar("N", bound=nn.Module)
 _KINDS = {  # names of number types in safetensors
     "BF16": torch.bfloat16,
@@ -213,7 +218,7 @@ def build(
     Tensors that are one stay one. Raises CheckpointError naming the first key that does not fit.
     """
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), fitting(tensors, where):
             net = make()
     except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(f"{where}: no net has the sizes that are stated ({error}).") from error
@@ -225,6 +230,24 @@ def build(
             placed[_identity(tensor)] = mapped.cast(tensor, kind, device).contiguous()
     net.load_state_dict({name: placed[_identity(tensor)] for name, tensor in tensors.items()}, assign=True)
     return net.eval().requires_grad_(False)
+
+
+@contextlib.contextmanager
+def fitting(tensors: Mapping[str, Tensor], where: str) -> Iterator[None]:
+    """Raises CheckpointError as soon as a net that is made in here has far more parameters than there are tensors:
+    making one of the 10^12 layers that a file may state would take years, though nothing of it is stored.
+    """
+    thread, made, most = threading.get_ident(), itertools.count(1), 2 * len(tensors) + _SPARE
+
+    def count(module: nn.Module, name: str, parameter: nn.Parameter) -> None:
+        if threading.get_ident() == thread and next(made) > most:
+            raise CheckpointError(f"{where} holds far fewer tensors than a net of the stated sizes has.")
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _identity(tensor: Tensor) -> tuple[int, torch.Size, tuple[int, ...]]:

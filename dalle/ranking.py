@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dalle import config
+from dalle import checkpoint, config
 from dalle._torchvision import ensure_operators
 from dalle.contracts import TextTokenizer
 from dalle.errors import CheckpointError, DownloadError, UnknownModelError
@@ -44,11 +44,10 @@ class ClipRanker:
         Raises CheckpointError where they or the tokenizer do not fit together.
         """
         parts = read_config(directory / CONFIG)
-        weights = directory / WEIGHTS
-        if not weights.is_file():
-            raise CheckpointError(f"{WEIGHTS} is missing.")
+        tensors = checkpoint.read_tensors(directory, Path(WEIGHTS).stem)
         try:
-            model = build(parts, weights)
+            with checkpoint.fitting(tensors, WEIGHTS):
+                model = build(parts, directory / WEIGHTS)
         except Exception as error:  # open_clip, torch and safetensors each raise their own kinds
             raise CheckpointError(f"{WEIGHTS} is damaged, or not the model that {CONFIG} describes.") from error
         text = parts["text_cfg"]

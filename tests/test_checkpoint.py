@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from dalle import checkpoint
 from dalle.errors import CheckpointError
+from dalle.nn.dvae import DVAE, DVAEConfig
+from dalle.nn.transformer import Transformer, TransformerConfig
 
 CPU = torch.device("cpu")
 
@@ -120,6 +122,22 @@ def test_the_first_tensor_that_does_not_fit_is_named(change, sentence):
     with pytest.raises(CheckpointError) as caught:
         checkpoint.build(linear, given, "net.safetensors", CPU, torch.float32)
     assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        TransformerConfig(text_vocab=8, text_len=4, image_vocab=8, grid=(2, 2), width=8, depth=10**12, heads=1),
+        DVAEConfig(width=4, blocks=10**12),
+        DVAEConfig(width=4, groups=10**12),
+    ],
+    ids=["layers", "blocks", "groups"],
+)
+def test_sizes_beyond_all_measure_are_refused_at_once(sizes):
+    net = {TransformerConfig: Transformer, DVAEConfig: DVAE}[type(sizes)]
+    with pytest.raises(CheckpointError, match="sizes"):
+        checkpoint.build(lambda: net(sizes), tensors(3), "net.safetensors", CPU, torch.float32)
+    assert isinstance(linear().weight, torch.nn.Parameter), "other nets are made as before"
 
 
 def test_a_fingerprint_is_of_bytes_and_names(tmp_path: Path):

@@ -106,6 +106,14 @@ def test_weights_of_another_model_are_refused(directory: Path, tmp_path: Path) -
         ClipRanker.load(tmp_path, Letters())
 
 
+@pytest.mark.parametrize("tower", ["vision_cfg", "text_cfg"])
+def test_layers_beyond_all_measure_are_refused_at_once(directory: Path, tmp_path: Path, tower: str) -> None:
+    (tmp_path / "clip.json").write_text(json.dumps({**CONFIG, tower: {**CONFIG[tower], "layers": 10**12}}))
+    (tmp_path / "clip.safetensors").write_bytes((directory / "clip.safetensors").read_bytes())
+    with pytest.raises(CheckpointError, match="damaged, or not the model"):
+        ClipRanker.load(tmp_path, Letters())
+
+
 def test_missing_and_unknown_files_are_named(directory: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"clip\.json is missing"):
         ClipRanker.load(tmp_path, Letters())

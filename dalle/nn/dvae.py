@@ -6,7 +6,6 @@ Letters: B pictures, C = 3 channels, H = W = size, (h, w) the grid, V codes, D =
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -40,7 +39,9 @@ class DVAEConfig:
 
     @property
     def widths(self) -> list[int]:
-        """Channels of the groups, outermost first."""
+        """Channels of the groups, outermost first. Raises ValueError for groups that leave no pixel of a picture."""
+        if self.groups > self.size.bit_length():
+            raise ValueError(f"{self.groups} groups halve {self.size} pixels too often")
         return [self.width * 2**g for g in range(self.groups)]
 
     @property
@@ -80,8 +81,11 @@ class Block(nn.Module):
 
 
 def _group(n_in: int, n_out: int, kernels: tuple[int, ...], blocks: int, gain: float) -> nn.Sequential:
-    sizes = [n_in] + [n_out] * blocks
-    return nn.Sequential(*(Block(a, b, kernels, gain) for a, b in pairwise(sizes)))
+    group = nn.Sequential()
+    for _ in range(blocks):
+        group.append(Block(n_in, n_out, kernels, gain))
+        n_in = n_out
+    return group
 
 
 class Encoder(nn.Module):
