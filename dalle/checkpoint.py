@@ -243,7 +243,7 @@ def fitting(tensors: Mapping[str, Tensor], where: str) -> Iterator[None]:
         if threading.get_ident() == thread and next(made) > most:
             raise CheckpointError(f"{where} holds far fewer tensors than a net of the stated sizes has.")
 
-    hook = register_module_parameter_registration_hook(count)
+    hook = register_module_parameter_registration_hook(count)  # for all threads, hence the look at which one it is
     try:
         yield
     finally:

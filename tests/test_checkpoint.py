@@ -124,19 +124,21 @@ def test_the_first_tensor_that_does_not_fit_is_named(change, sentence):
     assert str(caught.value) == sentence
 
 
+LAYERS = TransformerConfig(text_vocab=8, text_len=4, image_vocab=8, grid=(2, 2), width=8, depth=10**12, heads=1)
+
+
 @pytest.mark.parametrize(
-    "sizes",
+    "net",
     [
-        TransformerConfig(text_vocab=8, text_len=4, image_vocab=8, grid=(2, 2), width=8, depth=10**12, heads=1),
-        DVAEConfig(width=4, blocks=10**12),
-        DVAEConfig(width=4, groups=10**12),
+        lambda: Transformer(LAYERS),
+        lambda: DVAE(DVAEConfig(width=4, blocks=10**12)),
+        lambda: DVAE(DVAEConfig(width=4, groups=10**12)),
     ],
     ids=["layers", "blocks", "groups"],
 )
-def test_sizes_beyond_all_measure_are_refused_at_once(sizes):
-    net = {TransformerConfig: Transformer, DVAEConfig: DVAE}[type(sizes)]
+def test_sizes_beyond_all_measure_are_refused_at_once(net):
     with pytest.raises(CheckpointError, match="sizes"):
-        checkpoint.build(lambda: net(sizes), tensors(3), "net.safetensors", CPU, torch.float32)
+        checkpoint.build(net, tensors(3), "net.safetensors", CPU, torch.float32)
     assert isinstance(linear().weight, torch.nn.Parameter), "other nets are made as before"
 
 

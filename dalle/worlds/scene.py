@@ -185,7 +185,10 @@ def paste(canvas: Image.Image, item: Thing) -> None:
 
 
 def _spread(silhouette: Image.Image) -> Image.Image:
-    """A silhouette that is `_RIM` pixels wider all around, on a ground that is twice that."""
+    """A silhouette that is `_RIM` pixels wider all around, on a ground that is twice that.
+
+    Of a straight edge, blurred, about `_RIM` pixels are above 45 of 255 and become solid; three more fade out at 24.
+    """
     ground = ImageOps.expand(silhouette, 2 * _RIM)
     return ground.filter(ImageFilter.GaussianBlur(_RIM)).point(lambda blurred: min(255, max(0, (blurred - 24) * 12)))
 
