@@ -108,13 +108,16 @@ def test_weights_of_another_model_are_refused(directory: Path, tmp_path: Path) -
 
 @pytest.mark.parametrize("tower", ["vision_cfg", "text_cfg"])
 @pytest.mark.parametrize("sizes", [{"layers": 10**12}, {"width": 2**20}])
-def test_sizes_beyond_all_measure_are_refused_at_once(
-    directory: Path, tmp_path: Path, tower: str, sizes: dict[str, int]
+def test_sizes_beyond_all_measure_are_refused_before_a_net_is_made(
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tower: str, sizes: dict[str, int]
 ) -> None:
     (tmp_path / "clip.json").write_text(json.dumps({**CONFIG, tower: {**CONFIG[tower], **sizes}}))
     (tmp_path / "clip.safetensors").write_bytes((directory / "clip.safetensors").read_bytes())
+    made: list[object] = []
+    monkeypatch.setattr("dalle.ranking.build", lambda *parts: made.append(parts))
     with pytest.raises(CheckpointError, match="damaged, or not the model"):
         ClipRanker.load(tmp_path, Letters())
+    assert not made
 
 
 def test_missing_and_unknown_files_are_named(directory: Path, tmp_path: Path) -> None:
