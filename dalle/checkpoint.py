@@ -217,12 +217,7 @@ def build(
 
     Tensors that are one stay one. Raises CheckpointError naming the first key that does not fit.
     """
-    try:
-        with torch.device("meta"), fitting(tensors, where):
-            net = make()
-    except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{where}: no net has the sizes that are stated ({error}).") from error
-    check(net, tensors, where)
+    net = outline(make, tensors, where)
     placed: dict[tuple[int, torch.Size, tuple[int, ...]], Tensor] = {}
     for tensor in tensors.values():
         if _identity(tensor) not in placed:
@@ -232,8 +227,22 @@ def build(
     return net.eval().requires_grad_(False)
 
 
+def outline(make: Callable[[], N], tensors: Mapping[str, Tensor], where: str) -> N:
+    """A net on the meta device, where no size costs anything, that has exactly these tensors.
+
+    Raises CheckpointError for sizes that no net has, or naming the first key that does not fit.
+    """
+    try:
+        with torch.device("meta"), _fitting(tensors, where):
+            net = make()
+    except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{where}: no net has the sizes that are stated ({error}).") from error
+    check(net, tensors, where)
+    return net
+
+
 @contextlib.contextmanager
-def fitting(tensors: Mapping[str, Tensor], where: str) -> Iterator[None]:
+def _fitting(tensors: Mapping[str, Tensor], where: str) -> Iterator[None]:
     """Raises CheckpointError as soon as a net that is made in here has far more parameters than there are tensors:
     making one of the 10^12 layers that a file may state would take years, though nothing of it is stored.
     """

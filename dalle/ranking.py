@@ -46,8 +46,8 @@ class ClipRanker:
         parts = read_config(directory / CONFIG)
         tensors = checkpoint.read_tensors(directory, Path(WEIGHTS).stem)
         try:
-            with torch.device("meta"), checkpoint.fitting(tensors, WEIGHTS):  # before anything of its sizes is stored
-                checkpoint.check(open_clip().CLIP(**parts), tensors, WEIGHTS)
+            net = open_clip().CLIP  # the import must not happen on the meta device
+            checkpoint.outline(lambda: net(**parts), tensors, WEIGHTS)  # before anything of its sizes is stored
             model = build(parts, directory / WEIGHTS)
         except Exception as error:  # open_clip, torch and safetensors each raise their own kinds
             raise CheckpointError(f"{WEIGHTS} is damaged, or not the model that {CONFIG} describes.") from error
