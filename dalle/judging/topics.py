@@ -11,6 +11,7 @@ from dalle.judge import LETTERS, Answers, answers
 from dalle.worlds import World, WorldConfig
 from dalle.worlds.birds import Fact, word_caption
 from dalle.worlds.families import FAMILIES
+from dalle.worlds.media import VARIANTS
 from dalle.worlds.scene import Facts
 from dalle.worlds.signs import FAMOUS
 from dalle.worlds.split import is_held_out
@@ -134,7 +135,12 @@ TOPICS: tuple[Topic, ...] = (
     ),
     Topic("signs, an unseen word", "word", _SPELLING, _unseen_word),
     Topic("signs, a known word", "word", tuple(replace(aspect, aim=None) for aspect in _SPELLING), _known_word),
-    Topic("period looks", "period", (Aspect("look", ("period",), 0.85), Aspect("look and object", ("period", "noun")))),
+    Topic(
+        "period looks",
+        "period",
+        (Aspect("look", ("period",), 0.85), Aspect("look and object", ("period", "noun"))),
+        lambda facts: facts["subject"] in VARIANTS,
+    ),
     Topic(
         "styles and media", "style", (Aspect("style", ("style",), 0.85), Aspect("style and object", ("style", "noun")))
     ),

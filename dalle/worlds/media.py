@@ -11,6 +11,7 @@ from dalle.worlds.relations import Relation
 from dalle.worlds.scene import SIDES, Facts, Family, Stage, resized, thing
 from dalle.worlds.split import Combination
 from dalle.worlds.styles import STYLES, apply_style
+from dalle.worlds.vocabulary import say
 from dalle.worlds.wearing import Wearing
 from dalle.worlds.words import article
 
@@ -74,7 +75,7 @@ VARIANTS: dict[str, dict[str, str]] = {
     "boat": {"1900s": "boat", "1940s": "motor boat", "1970s": "speedboat", "2000s": "ship"},
     "music player": {"1900s": "saxophone", "1940s": "radio", "1990s": "optical disk", "2000s": "headphones"},
 }  # fmt: skip
-"""What a thing looked like from a period on: subject -> first period -> glyph."""
+"""What a thing that changed with time looked like from a period on: subject -> first period -> glyph."""
 _SUBJECT_WORDS = {
     "phone": ("phone", "telephone"),
     "television": ("television", "tv"),
@@ -85,19 +86,22 @@ _SUBJECT_WORDS = {
 
 
 def variant(subject: str, period: str) -> str:
-    """The glyph that a subject had in a period."""
+    """The glyph that a subject had in a period: itself, if time has not changed it."""
+    if subject not in VARIANTS:
+        return subject
     begun = [glyph for first, glyph in VARIANTS[subject].items() if _YEARS.index(first) <= _YEARS.index(period)]
     return begun[-1]
 
 
 class Dated(Family):
-    """As in "a photo of a phone from the 20s"."""
+    """As in "a photo of a phone from the 20s": half of them things that time has changed, half anything."""
 
     name: ClassVar[str] = "period"
     weight: ClassVar[float] = 2.5
 
     def plan(self, stage: Stage) -> Facts:
-        subject, period = stage.pick(tuple(VARIANTS)), stage.pick(_YEARS)
+        subject = stage.pick(tuple(VARIANTS) if stage.chance(0.5) else stage.vocabulary.nouns)
+        period = stage.pick(_YEARS)
         center = (stage.vary(128, 12), stage.vary(128, 12))
         item = thing(variant(subject, period), center, stage.vary(160, 20))
         return {
@@ -107,7 +111,8 @@ class Dated(Family):
 
     def caption(self, facts: Facts, rng: np.random.Generator) -> str:
         subject, periods = facts["subject"], PERIODS[facts["period"]]
-        noun = str(rng.choice(_SUBJECT_WORDS.get(subject, (subject,))))
+        words = _SUBJECT_WORDS.get(subject, (subject,))
+        noun = str(rng.choice(words)) if subject in VARIANTS else say(subject, rng)
         period = str(rng.choice(periods[:2])) if rng.random() < 0.6 else str(rng.choice(periods))
         start = str(rng.choice(["a photo of ", "a photo of ", "a photograph of ", "a picture of ", ""]))
         return f"{start}{article(noun)} from {period}"

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from dalle.worlds import World, WorldConfig
+from dalle.worlds.media import VARIANTS
 from dalle.worlds.periods import PERIODS, apply_period
+from dalle.worlds.vocabulary import words_for
 
 
 @pytest.fixture(scope="module")
@@ -49,3 +52,14 @@ def test_today_changes_nothing(picture: Image.Image) -> None:
 def test_no_two_periods_share_a_wording() -> None:
     wordings = [wording for period in PERIODS.values() for wording in period]
     assert len(set(wordings)) == len(wordings) and len(PERIODS) == 15
+
+
+def test_half_of_what_is_shown_in_a_period_never_changed() -> None:
+    world = World(WorldConfig(vocabulary="small", families={"period": 1.0}))
+    plans = [world.plan(index) for index in range(200)]
+    unchanged = [plan for plan in plans if plan.facts["subject"] not in VARIANTS]
+    assert 50 < len(unchanged) < 120
+    for plan in unchanged:
+        noun = plan.facts["things"][0]["noun"]
+        assert noun == plan.facts["subject"] and any(word in plan.caption for word in words_for(noun))
+    assert len({plan.facts["subject"] for plan in unchanged}) > 30
