@@ -70,7 +70,7 @@ SMALL = Recipe(
         warm_share=0.6,
         loss="l1",
     ),
-    transformer=TransformerRecipe(width=192, depth=9, heads=3, steps=10_000),
+    transformer=TransformerRecipe(width=192, depth=12, heads=3, steps=10_000),
     settle=SettleRecipe(steps=700, rate=0.6, share=0.5),
     polish=PolishRecipe(painting=(6, 4, 2, 2), steps=7200, lr=1.2e-3),
     clip=ClipRecipe(batch=64, steps=3000),
