@@ -117,11 +117,16 @@ class Workshop:
 
     def _source(self, split: str) -> Source:
         if self.data == "world":
-            return World(replace(self.recipe.world, split=split))
+            return World(self._world(split))
         size = self.recipe.tokenizer.net.size
         if Path(self.data).is_dir():
             return FolderSource(Path(self.data), split, size)
         return TarSource(self.data, split, size)
+
+    def _world(self, split: str) -> WorldConfig:
+        """The one to learn from ("train"), or to be measured in ("heldout")."""
+        shown = self.recipe.shown if split == "train" else None
+        return replace(shown or self.recipe.world, split=split)
 
     @property
     def _minutes(self) -> float | None:
@@ -175,17 +180,17 @@ class Workshop:
         return drawings(net, text, dvae.to(device), captions, self.recipe.options, recipe.stored, file)
 
     def _critic(self) -> bool:
-        recipe, shown = self.recipe.critic, replace(self.recipe.world, split="train")
+        recipe, shown, heldout = self.recipe.critic, self._world("train"), self._world("heldout")
         dvae = self._read_codes()
         lesson = self._lesson(CRITIC, self.corpus, shown, recipe.pictures, recipe, dvae, self.recipe.first)
-        exam = self._lesson("critic_exam", self.heldout, replace(shown, split="heldout"), recipe.exam, recipe, dvae)
+        exam = self._lesson("critic_exam", self.heldout, heldout, recipe.exam, recipe, dvae)
         return train_judge(recipe, [lesson], {"heldout": exam}, self.out / CRITIC, self._minutes)
 
     def _feedback(self) -> bool:
         recipe = self.recipe.feedback
         device = pick_device("auto")
         dvae = self._read_codes().to(device)
-        world = World(replace(self.recipe.world, split="train", families=recipe.families))
+        world = World(replace(self._world("train"), families=recipe.families))
         critic = Judge.load(self.out / CRITIC, device)
         first = self.recipe.first + self.recipe.pictures  # captions of other pictures than it knows
         easel = Easel(recipe, world, first, self._words(), dvae, critic)
@@ -193,9 +198,8 @@ class Workshop:
         return train_feedback(recipe, usual, self.corpus, self.heldout, easel, net, self.out, self._minutes)
 
     def _judge(self) -> bool:
-        recipe = self.recipe.judge
-        shown, heldout = self.recipe.world, replace(self.recipe.world, split="heldout")
-        other = replace(heldout, seed=shown.seed + 1)  # not the pictures that models are measured on
+        recipe, shown, heldout = self.recipe.judge, self._world("train"), self._world("heldout")
+        other = replace(heldout, seed=heldout.seed + 1)  # not the pictures that models are measured on
         unseen = Corpus.draw(World(other), recipe.unseen, self.out / "corpus" / "unseen")
         dvae = self._read_codes(unseen)
         lessons = [

@@ -98,6 +98,7 @@ class Dated(Family):
 
     name: ClassVar[str] = "period"
     weight: ClassVar[float] = 2.5
+    kinds: ClassVar[tuple[str, ...]] = ("changed with time", "anything")
 
     def plan(self, stage: Stage) -> Facts:
         subject = stage.pick(tuple(VARIANTS) if stage.chance(0.5) else stage.vocabulary.nouns)
@@ -119,6 +120,9 @@ class Dated(Family):
 
     def draw(self, facts: Facts) -> Image.Image:
         return apply_period(super().draw(facts), facts["period"], np.random.default_rng(facts["grain"]))
+
+    def kind(self, facts: Facts) -> str:
+        return "changed with time" if facts["subject"] in VARIANTS else "anything"
 
     def twist(self, facts: Facts, rng: np.random.Generator) -> Facts:
         others = [period for period in _YEARS if period != facts["period"]]

@@ -176,6 +176,7 @@ class TwoPanel(Family):
 
     name: ClassVar[str] = "two_panel"
     weight: ClassVar[float] = 4.0
+    kinds: ClassVar[tuple[str, ...]] = tuple(CHANGES)
 
     def plan(self, stage: Stage) -> Facts:
         kinds = tuple(CHANGES)
@@ -215,6 +216,9 @@ class TwoPanel(Family):
             panels = f"on the top, the {noun}. on the bottom, the {noun} {short}."
             return f"2 panel image of the exact same {noun}. {panels}"
         return f"the exact same {noun} on the top {end}"
+
+    def kind(self, facts: Facts) -> str:
+        return facts["change"]["kind"]
 
     def twist(self, facts: Facts, rng: np.random.Generator) -> Facts:
         change = Change(**facts["change"])

@@ -100,6 +100,7 @@ class Relation(Family):
 
     name: ClassVar[str] = "relation"
     weight: ClassVar[float] = 5.0
+    kinds: ClassVar[tuple[str, ...]] = tuple(RELATIONS)
 
     def plan(self, stage: Stage) -> Facts:
         relation = stage.pick(tuple(RELATIONS))
@@ -146,6 +147,9 @@ class Relation(Family):
         if verb:
             wording = f"is {wording}"
         return f"{first} {wording} {second}{backgrounds.phrase(facts['background'], rng)}"
+
+    def kind(self, facts: Facts) -> str:
+        return facts["relation"]
 
     def twist(self, facts: Facts, rng: np.random.Generator) -> Facts | None:
         swapped = swap_colors(facts["things"])

@@ -212,6 +212,8 @@ class Family(ABC):
     name: ClassVar[str]
     weight: ClassVar[float] = 1.0
     """Share among the families, unless the world's configuration says otherwise."""
+    kinds: ClassVar[tuple[str, ...]] = ()
+    """What `kind` can say; a world can show some of these less often than others."""
 
     @abstractmethod
     def plan(self, stage: Stage) -> Facts:
@@ -224,6 +226,10 @@ class Family(ABC):
     def draw(self, facts: Facts) -> Image.Image:
         """An RGB picture of SIDE x SIDE, which the facts decide completely."""
         return draw_scene(facts)
+
+    def kind(self, facts: Facts) -> str:
+        """One of `kinds`, or nothing where there are none."""
+        return ""
 
     def twist(self, facts: Facts, rng: np.random.Generator) -> Facts | None:
         """Facts that use the same words and are false of this picture; None where there are none."""

@@ -27,6 +27,8 @@ class WorldConfig:
         size: side of the pictures, pixels.
         lattice: pixels that sizes and positions snap to.
         families: name -> weight of the families to show; None for all, with their own weights.
+        kept: family -> kind -> how many of its plans of that kind are drawn, from 0 to 1; all where nothing is said.
+            The families keep their shares.
     """
 
     seed: int = 0
@@ -35,6 +37,7 @@ class WorldConfig:
     size: int = SIDE
     lattice: int = 1
     families: Mapping[str, float] | None = None
+    kept: Mapping[str, Mapping[str, float]] | None = None
 
 
 class World:
@@ -44,13 +47,7 @@ class World:
     """
 
     def __init__(self, config: WorldConfig = WorldConfig()) -> None:
-        if config.split not in ("train", "heldout"):
-            raise WorldError(f"There is no split named {config.split!r}. Choose train or heldout.")
-        if config.vocabulary == "unseen" and config.split == "train":
-            raise WorldError("The unseen glyphs are kept from training: use them with the heldout split.")
-        unknown = sorted(set(config.families or ()) - set(FAMILIES))
-        if unknown:
-            raise WorldError(f"There is no family named {unknown[0]!r}. Choose among {', '.join(FAMILIES)}.")
+        _check(config)
         weights = config.families or {name: family.weight for name, family in FAMILIES.items()}
         self.config = config
         self.vocabulary = vocabulary(config.vocabulary)
@@ -93,15 +90,37 @@ class World:
     def _facts(self, family: Family, stage: Stage) -> Facts:
         for _ in range(_TRIES):
             facts = family.plan(stage)
-            if self._belongs(family, facts):
+            if self._belongs(family, facts) and self._keeps(family, facts, stage):
                 return facts
         raise WorldError(f"The family {family.name} has no pictures in the {self.config.split} split.")
+
+    def _keeps(self, family: Family, facts: Facts, stage: Stage) -> bool:
+        """Without a share, no dice are thrown: the pictures of a world that keeps everything stay as they are."""
+        share = (self.config.kept or {}).get(family.name, {}).get(family.kind(facts))
+        return share is None or stage.chance(share)
 
     def _belongs(self, family: Family, facts: Facts) -> bool:
         if self.config.vocabulary == "unseen":
             return True
         held_out = any(map(is_held_out, family.combinations(facts)))
         return held_out == (self.config.split == "heldout")
+
+
+def _check(config: WorldConfig) -> None:
+    """Raises WorldError for what does not exist."""
+    if config.split not in ("train", "heldout"):
+        raise WorldError(f"There is no split named {config.split!r}. Choose train or heldout.")
+    if config.vocabulary == "unseen" and config.split == "train":
+        raise WorldError("The unseen glyphs are kept from training: use them with the heldout split.")
+    kept = config.kept or {}
+    if unknown := sorted({*(config.families or ()), *kept} - set(FAMILIES)):
+        raise WorldError(f"There is no family named {unknown[0]!r}. Choose among {', '.join(FAMILIES)}.")
+    for name, shares in kept.items():
+        kinds = FAMILIES[name].kinds
+        if unknown := sorted(set(shares) - set(kinds)):
+            raise WorldError(
+                f"The family {name} has no kind {unknown[0]!r}, but {', '.join(kinds) if kinds else 'no kinds at all'}."
+            )
 
 
 def reword(example: Example | Plan, rng: np.random.Generator) -> str:

@@ -23,6 +23,7 @@ from dalle.train.corpus import Corpus, to_images
 from dalle.train.loop import Average, Run, cosine, psnr
 from dalle.train.polish import PolishRecipe, grown, measure, polish
 from dalle.train.recipes import RECIPES
+from dalle.train.stages import Workshop
 from dalle.train.tokenizer import (
     Crops,
     TokenizerRecipe,
@@ -509,6 +510,23 @@ def test_settling_goes_on_from_what_is_there_and_is_done_once(tiny_model: Path, 
     time = (tmp_path / "transformer.json").stat().st_mtime_ns
     train.run("settle", "tiny", out=tmp_path, start=str(tiny_model), first=1000, steps=1)
     assert (tmp_path / "transformer.json").stat().st_mtime_ns == time and steps_in(tmp_path, "settle") == 1
+
+
+def test_what_is_shown_can_have_other_shares_than_what_is_measured(tmp_path: Path):
+    tiny = replace(RECIPES["tiny"], heldout=24, pictures=24)
+    birds = replace(tiny, shown=replace(tiny.world, families={"bird": 1.0}))
+    workshop = Workshop(birds, "world", tmp_path / "birds", None)
+    assert set(workshop.corpus.families) == {"bird"}
+    usual = Workshop(tiny, "world", tmp_path / "usual", None)
+    assert workshop.heldout.captions == usual.heldout.captions and len(set(usual.corpus.families)) > 4
+
+
+def test_later_lessons_are_rich_in_what_is_hard():
+    later, small = RECIPES["small-later"], RECIPES["small"]
+    assert later.world == small.world and later.shown is not None
+    plans = [World(later.shown).plan(index) for index in range(400)]
+    pairs = [plan.facts["relation"] for plan in plans if plan.family == "relation"]
+    assert len(pairs) > 80 and sum(pair in ("inside", "in front of", "behind") for pair in pairs) > len(pairs) / 2
 
 
 def test_nets_of_other_sizes_do_not_go_on(tiny_model: Path, tmp_path: Path):

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from dataclasses import replace
 from itertools import islice
 
@@ -238,6 +239,27 @@ def test_plurals(noun, many):
     assert plural(noun) == many
 
 
+@pytest.mark.parametrize("family", [name for name in FAMILIES if FAMILIES[name].kinds])
+def test_kinds_that_are_kept_less_often_are_rarer_and_families_keep_their_shares(family: str):
+    def counted(kept):
+        config = replace(SMALL, families={"object": 1.0, family: 1.0}, kept=kept)
+        plans = [World(config).plan(index) for index in range(800)]
+        return Counter(FAMILIES[plan.family].kind(plan.facts) for plan in plans)
+
+    first, second, *_ = FAMILIES[family].kinds
+    usual, thinned = counted(None), counted({family: {first: 0.0, second: 1.0}})
+    assert set(usual) == {*FAMILIES[family].kinds, ""} and usual[first] > 10
+    assert thinned[first] == 0 and thinned[second] > usual[second]
+    assert 320 < thinned[""] < 480  # single objects, which have no kinds
+    half = counted({family: {first: 0.5}})[first]
+    assert 0.3 * usual[first] < half < 0.9 * usual[first]
+
+
+def test_what_keeps_everything_draws_what_it_always_drew():
+    kept, plain = World(replace(SMALL, kept={"relation": {}})), World(SMALL)
+    assert all(kept.plan(index) == plain.plan(index) for index in range(50))
+
+
 def test_contact_sheets_hold_every_picture():
     examples = list(islice(World(SMALL), 5))
     sheet = contact_sheet(examples, columns=2)
@@ -251,6 +273,9 @@ def test_contact_sheets_hold_every_picture():
         WorldConfig(split="dev"),
         WorldConfig(families={"unicorns": 1.0}),
         WorldConfig(families={"object": 0.0}),
+        WorldConfig(kept={"unicorns": {}}),
+        WorldConfig(kept={"relation": {"next to": 0.5}}),
+        WorldConfig(kept={"bird": {"inside": 0.5}}),
         WorldConfig(vocabulary="unseen", split="train"),
     ],
 )
