@@ -179,9 +179,8 @@ class TwoPanel(Family):
     kinds: ClassVar[tuple[str, ...]] = tuple(CHANGES)
 
     def plan(self, stage: Stage) -> Facts:
-        kinds = tuple(CHANGES)
-        weights = np.array([CHANGES[kind].weight for kind in kinds])
-        kind = kinds[int(stage.rng.choice(len(kinds), p=weights / weights.sum()))]
+        weights = np.array([CHANGES[kind].weight for kind in self.kinds])
+        kind = self.kinds[int(stage.rng.choice(len(self.kinds), p=weights / weights.sum()))]
         known = stage.vocabulary.nouns if stage.chance(0.4) else stage.vocabulary.given
         nouns = stage.vocabulary.among(tuple(HEADS)) if kind == "wearing" else known
         color = stage.color(0.15)

@@ -103,7 +103,7 @@ class Relation(Family):
     kinds: ClassVar[tuple[str, ...]] = tuple(RELATIONS)
 
     def plan(self, stage: Stage) -> Facts:
-        relation = stage.pick(tuple(RELATIONS))
+        relation = stage.pick(self.kinds)
         nouns = self._nouns(relation, stage)
         colored = nouns[0] == nouns[1] or stage.chance(0.55)
         colors: list[str | None] = [None, None]

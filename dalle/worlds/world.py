@@ -118,9 +118,7 @@ def _check(config: WorldConfig) -> None:
     for name, shares in kept.items():
         kinds = FAMILIES[name].kinds
         if unknown := sorted(set(shares) - set(kinds)):
-            raise WorldError(
-                f"The family {name} has no kind {unknown[0]!r}, but {', '.join(kinds) if kinds else 'no kinds at all'}."
-            )
+            raise WorldError(f"The family {name} has no kind {unknown[0]!r}. It has {', '.join(kinds) or 'none'}.")
 
 
 def reword(example: Example | Plan, rng: np.random.Generator) -> str:
