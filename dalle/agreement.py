@@ -1,11 +1,19 @@
-"""Candidates that complete a given picture are guesses of one another, and the best guess is the one nearest to all.
+"""Candidates of one prompt are guesses of the same picture, and the best guess is the one nearest to all.
 
 It is the choice of least expected error, as in minimum Bayes risk decoding (Kumar & Byrne 2004), with the squared error
 of pixels for the risk. A CLIP that was taught on few things cannot tell whether something that it never saw was copied
-well; the candidates together can.
+well, nor can it spell; the candidates together can.
 """
 
 from torch import Tensor
+
+from dalle.contracts import Request
+from dalle.text import quoted
+
+
+def counts(request: Request) -> bool:
+    """Whether agreement tells more than CLIP: where a picture is completed, and where a word is to be written."""
+    return request.kept is not None or bool(quoted(request.prompt))
 
 
 def jointly(cosines: Tensor, pictures: Tensor) -> Tensor:

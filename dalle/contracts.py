@@ -115,7 +115,7 @@ class Bundle:
     fingerprint: str  # of the weights: the same fingerprint, prompt, seed and settings give the same picture
     place: Path | None = None  # its file or folder; what was measured of it lies beside
     languages: tuple[str, ...] = ()  # of prompts; none where they are not known
-    agreement: bool = False  # counts as much as CLIP among completions of a given picture, for it was found to help
+    agreement: bool = False  # counts as much as CLIP in completions and for quoted words, where it was found to help
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,8 @@ class Candidate:
 
     Where there is CLIP, a score is its cosine similarity of sentence and picture; where there is none, the model's own
     log-likelihood of the picture's tokens given the sentence, in nats per token. With `Bundle.agreement` that of a
-    completed picture is its mean standing by CLIP and by agreement, in standard deviations.
+    completed picture, or of one with a quoted word, is its mean standing by CLIP and by agreement, in standard
+    deviations.
     """
 
     index: int  # the i of (seed, i)

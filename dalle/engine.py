@@ -16,10 +16,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dalle import images, models, sampling
-from dalle.agreement import jointly
-from dalle.contracts import Borders, Bundle, Candidate, Ranker, Request, SamplingOptions, ScoredBy, TokenModel, Update
-from dalle.errors import PromptError, SettingError
+from dalle import agreement, images, models, sampling
+from dalle.contracts import Borders, Bundle, Candidate, Request, SamplingOptions, ScoredBy, TokenModel, Update
+from dalle.errors import ModelError, PromptError, SettingError
 from dalle.native import Accelerator
 from dalle.nn.transformer import Transformer
 
@@ -73,7 +72,7 @@ class Studio:
             yield from self._draw(job, model, batch, text, kept)
         if self.bundle.ranker is not None:
             yield job.update("ranking")
-            self._ask(self.bundle.ranker, job)
+            self._ask(job)
         yield self._rank(job)
 
     def read(self, picture: Image.Image) -> np.ndarray:
@@ -96,6 +95,16 @@ class Studio:
         """The picture of (h, w) tokens."""
         grid = torch.from_numpy(tokens)[None].to(self.device)
         return images.to_pictures(self.bundle.images.decode(grid))[0]
+
+    def scores(self, request: Request, pictures: Sequence[Image.Image]) -> tuple[list[float], ScoredBy]:
+        """How finished pictures of a request stand among each other, and by what. Raises ModelError without CLIP."""
+        if self.bundle.ranker is None:
+            raise ModelError(f"'{self.bundle.name}' has no CLIP to rank with.")
+        pixels = images.to_tensor(pictures).to(self.device)
+        cosines: Tensor = self.bundle.ranker.score(request.prompt, pixels)
+        if self.bundle.agreement and len(pictures) > 1 and agreement.counts(request):
+            return agreement.jointly(cosines, pixels).tolist(), "CLIP and agreement"
+        return cosines.tolist(), "CLIP"
 
     def _square(self, picture: Image.Image) -> Tensor:
         """(1, 3, size, size)"""
@@ -181,15 +190,12 @@ class Studio:
         pictures = [_on_blank(picture, size) for picture in pictures]
         return [Candidate(i, p, t) for i, p, t in zip(batch, pictures, tokens, strict=True)]
 
-    def _ask(self, ranker: Ranker, job: "_Job") -> None:
-        """Score all candidates by a ranker."""
+    def _ask(self, job: "_Job") -> None:
+        """Score all candidates by CLIP."""
         with job.clock("ranking"):
-            pixels = images.to_tensor([candidate.picture for candidate in job.candidates]).to(self.device)
-            scores: Tensor = ranker.score(job.request.prompt, pixels)
-            by: ScoredBy = "CLIP"
-            if self.bundle.agreement and job.request.kept is not None and len(scores) > 1:
-                scores, by = jointly(scores, pixels), "CLIP and agreement"
-        told = zip(job.candidates, scores.tolist(), strict=True)
+            pictures = [candidate.picture for candidate in job.candidates]
+            scores, by = self.scores(job.request, pictures)
+        told = zip(job.candidates, scores, strict=True)
         job.candidates = [replace(candidate, score=score, scored_by=by) for candidate, score in told]
 
     def _rank(self, job: "_Job") -> Update:

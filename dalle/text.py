@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -55,7 +56,7 @@ class BpeTokenizer:
         """str -> (T,) int64; what does not fit is cut."""
         ids = [0, *self._ids(prompt)][: self.length]
         row = torch.cat([torch.tensor(ids), self._paddings[len(ids) :]])
-        word = self._quoted(prompt)
+        word = quoted(prompt)
         if word and 2 * len(word) <= _LANE <= self.length - len(ids):
             start = self.length - _LANE // 2 - len(word)
             letters = [self._bpe.token_to_id(letter) or self._bpe.token_to_id(UNKNOWN) for letter in word]
@@ -111,13 +112,14 @@ class BpeTokenizer:
             raise CheckpointError(f"{path.name} is not a tokenizer file.") from error
         return cls(bpe, length)
 
-    def _quoted(self, prompt: str) -> str:
-        """The first word in quotes, as it is read; empty where there is none."""
-        found = re.search(_QUOTED, self._bpe.normalizer.normalize_str(valid(prompt)))
-        return found[0].removeprefix(_SPACE)[1:-1] if found else ""
-
     def _ids(self, prompt: str) -> list[int]:
         return self._bpe.encode(valid(prompt), add_special_tokens=False).ids
+
+
+def quoted(prompt: str) -> str:
+    """The first word in quotes, which is to be written in the picture, as it is read; empty where there is none."""
+    found = re.search(_QUOTED, _normalizer().normalize_str(valid(prompt)))
+    return found[0].removeprefix(_SPACE)[1:-1] if found else ""
 
 
 def valid(text: str) -> str:
@@ -125,6 +127,7 @@ def valid(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
+@cache
 def _normalizer() -> normalizers.Normalizer:
     """Compatibility forms and accents folded, lower case, one kind of quote, one "▁" before each word."""
     return normalizers.Sequence(

@@ -15,7 +15,7 @@ from dalle import engine, images, sampling
 from dalle.agreement import jointly
 from dalle.contracts import Borders, Candidate, Request, SamplingOptions, Update
 from dalle.engine import Studio
-from dalle.errors import InputError
+from dalle.errors import InputError, ModelError
 
 PROMPT = "a red bird"
 
@@ -187,7 +187,7 @@ def test_without_a_ranker_the_likeliest_come_first(studio):
     assert alone.score == next(c.score for c in ranked if c.index == 0)
 
 
-def test_agreement_counts_among_what_completes_a_picture_where_a_model_asks_for_it(studio):
+def test_agreement_counts_in_completions_and_for_quoted_words_where_a_model_asks_for_it(studio):
     agreeing = Studio(replace(studio.bundle, agreement=True), studio.device)
     kept = np.full(studio.bundle.images.grid, -1)
     kept[0] = 3
@@ -199,8 +199,13 @@ def test_agreement_counts_among_what_completes_a_picture_where_a_model_asks_for_
     pixels = images.to_tensor([c.picture for c in found.candidates])
     scores = jointly(torch.tensor([cosines[c.index] for c in found.candidates]), pixels).tolist()
     assert [c.score for c in found.candidates] == pytest.approx(scores, abs=1e-3) == sorted(scores, reverse=True)
-    free = last(agreeing.generate(replace(request, kept=None)))
-    assert {c.scored_by for c in free.candidates} == {"CLIP"}
+    free = replace(request, kept=None)
+    assert {c.scored_by for c in last(agreeing.generate(free)).candidates} == {"CLIP"}
+    written = replace(free, prompt="a sign that says “hi”")
+    assert {c.scored_by for c in last(agreeing.generate(written)).candidates} == {"CLIP and agreement"}
+    assert {c.scored_by for c in last(studio.generate(written)).candidates} == {"CLIP"}
+    with pytest.raises(ModelError, match="no CLIP"):
+        Studio(replace(studio.bundle, ranker=None), studio.device).scores(request, [])
 
 
 @pytest.mark.parametrize("options", [None, SamplingOptions(guidance=3.0, top_p=0.9)])

@@ -10,12 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from tqdm import tqdm
 
 from dalle import config, train
 from dalle.__main__ import main
 from dalle.chart import BLUE
+from dalle.contracts import Request
+from dalle.engine import Studio
 from dalle.judge import Judge, spelling
-from dalle.judging import Trial
+from dalle.judging import Trial, _Examiner
 from dalle.judging.report import BestOf, Panels, Report, Row, comparison, curve_picture, gallery
 from dalle.judging.sheets import Sheet, save
 from dalle.judging.topics import TOPICS, Aspect
@@ -83,14 +86,24 @@ def test_an_aspect_is_right_where_all_that_is_said_is_right():
     assert Aspect("word", letters).right(wanted, spelling("clips")) == 0.0
 
 
-def test_best_of_k_is_a_mean_over_groups_that_clip_chose_from():
+def test_best_of_k_is_a_mean_over_groups_that_were_chosen_from():
     right = (1.0, 0.0, 0.0, 1.0)
-    trial = Trial((0.1, 0.4, 0.9, 0.2), {"a": right}, {"a": 1.0}, {"a": 1.0})
-    assert trial.best_of(1, "a") == 0.5
-    assert trial.best_of(2, "a") == 0.0  # 0.4 of the first two, 0.9 of the last two
-    assert trial.best_of(4, "a") == 0.0
-    assert trial.best_of(3, "a") == 0.0
-    assert replace(trial, scores=(0.5, 0.4, 0.1, 0.2)).best_of(2, "a") == 1.0
+    trial = Trial({1: (0, 1, 2, 3), 2: (1, 2), 3: (2,)}, {"a": right}, {"a": 1.0}, {"a": 1.0})
+    assert [trial.best_of(k, "a") for k in (1, 2, 3)] == [0.5, 0.0, 0.0]
+    assert replace(trial, favorites={2: (0, 3)}).best_of(2, "a") == 1.0
+
+
+def test_of_a_group_it_is_the_one_that_would_have_been_first_if_no_more_had_been_drawn(tiny_model):
+    studio = Studio.load(str(tiny_model), "cpu")
+    studio = Studio(replace(studio.bundle, agreement=True), studio.device)
+    options = studio.bundle.options
+    for prompt in ("a red bird", "a sign with the word 'hi' on it"):
+        request = Request(prompt, samples=6, seed=2, options=options, previews=0)
+        examiner = _Examiner(studio, None, 6, options, tqdm(disable=True))
+        drawn = sorted(examiner._drawn(request), key=lambda candidate: candidate.index)
+        assert examiner._favorites(request, drawn, 1) == (0, 1, 2, 3, 4, 5)
+        assert examiner._favorites(request, drawn, 4) == (examiner._drawn(replace(request, samples=4))[0].index,)
+        assert examiner._favorites(request, drawn, 6) == (examiner._drawn(request)[0].index,)
 
 
 def report(best: float) -> Report:

@@ -32,18 +32,16 @@ from dalle.worlds import World, WorldConfig
 
 @dataclass(frozen=True)
 class Trial:
-    """One caption: how right each candidate is in every aspect of its topic, and how CLIP likes it."""
+    """One caption: how right each candidate is in every aspect of its topic, and which ones would have been chosen."""
 
-    scores: tuple[float, ...]  # of CLIP, in the order of drawing
+    favorites: Mapping[int, tuple[int, ...]]  # k -> of each group of k that were drawn in a row the first
     right: Mapping[str, tuple[float, ...]]  # aspect -> of each candidate, from 0 to 1
     real: Mapping[str, float]  # of the world's own picture
     decoded: Mapping[str, float]  # and of that after the image tokenizer
 
     def best_of(self, k: int, aspect: str) -> float:
-        """How right CLIP's favorite of k candidates is: the mean over all groups of k that were drawn in a row."""
-        groups = [range(start, start + k) for start in range(0, len(self.scores) - k + 1, k)]
-        chosen = (max(group, key=self.scores.__getitem__) for group in groups)
-        return sum(self.right[aspect][i] for i in chosen) / len(groups)
+        """How right the favorite of k candidates is: the mean over all groups of k that were drawn in a row."""
+        return _mean(self.right[aspect][i] for i in self.favorites[k])
 
 
 def examine(
@@ -111,7 +109,8 @@ class _Examiner:
     bar: tqdm
 
     def trial(self, index: int, question: Question, topic: Topic, sheet: Sheet) -> Trial:
-        ranked = self._drawn(Request(question.caption, self.samples, seed=index, options=self.options, previews=0))
+        request = Request(question.caption, self.samples, seed=index, options=self.options, previews=0)
+        ranked = self._drawn(request)
         drawn = sorted(ranked, key=lambda candidate: candidate.index)
         sheet.add(question.caption, self._first(ranked))
         net, real = self.studio.bundle.images, images.to_tensor([question.real])
@@ -121,7 +120,7 @@ class _Examiner:
         right = {aspect.name: tuple(aspect.right(question.wanted, given) for given in read) for aspect in topic.aspects}
         self.bar.update()
         return Trial(
-            tuple(candidate.score or 0.0 for candidate in drawn),
+            {k: self._favorites(request, drawn, k) for k in {*doubling(self.samples), gallery(self.samples)}},
             {name: found[:-2] for name, found in right.items()},
             {name: found[-2] for name, found in right.items()},
             {name: found[-1] for name, found in right.items()},
@@ -151,6 +150,19 @@ class _Examiner:
         if out is not None:
             save(sheet, out)
         return Panels(captions, *(round(median(values), 2) for values in (ceilings, random, ranked)))
+
+    def _favorites(self, request: Request, drawn: Sequence[Candidate], k: int) -> tuple[int, ...]:
+        """The places, in the order of drawing, of those that would be first if only k in a row had been drawn."""
+        return tuple(
+            start + self._favorite(request, drawn[start : start + k]) for start in range(0, len(drawn) - k + 1, k)
+        )
+
+    def _favorite(self, request: Request, group: Sequence[Candidate]) -> int:
+        """Scores by CLIP alone do not depend on what else was drawn; those by agreement do."""
+        scores = [candidate.score or 0.0 for candidate in group]
+        if group[0].scored_by == "CLIP and agreement":
+            scores, _ = self.studio.scores(request, [candidate.picture for candidate in group])
+        return scores.index(max(scores))
 
     def _first(self, ranked: Sequence[Candidate]) -> list[Image.Image]:
         """Those that would have been ranked together, best first, had no more been drawn than go into a gallery."""

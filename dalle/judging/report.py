@@ -31,7 +31,7 @@ class Row:
 
 @dataclass(frozen=True)
 class BestOf:
-    """A point of the curve: CLIP's favorite among k candidates."""
+    """A point of the curve: the favorite among k candidates."""
 
     k: int
     mean: float  # over topics
@@ -159,7 +159,7 @@ def _page(report: Report, folder: Path) -> str:
 
 
 def curve_picture(report: Report) -> Image.Image:
-    """The share of right pictures against how many CLIP chose from: the mean over topics, and each topic (faint)."""
+    """The share of right pictures against how many were ranked: the mean over topics, and each topic (faint)."""
     topics = [
         Curve(topic, [(point.k, point.topics[topic]) for point in report.curve], FAINT, 1)
         for topic in report.curve[-1].topics
@@ -167,4 +167,4 @@ def curve_picture(report: Report) -> Image.Image:
     mean = Curve("", [(point.k, point.mean) for point in report.curve], say=_percent)
     across = Axis({point.k: str(point.k) for point in report.curve}, math.log)
     up = Axis({share: _percent(share) for share in (0, 0.25, 0.5, 0.75, 1)})
-    return chart(f"right by the judge, best of N by CLIP ({report.model})", [*topics, mean], across, up)
+    return chart(f"right by the judge, best of N ({report.model})", [*topics, mean], across, up)

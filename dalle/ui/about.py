@@ -48,7 +48,7 @@ def _facts(bundle: Bundle, device: str, offer: Offer | None) -> str:
 def _ranking(bundle: Bundle) -> str:
     if not bundle.ranker:
         return "by its own likelihood: this model has no CLIP"
-    return "CLIP, and their agreement where a picture is given" if bundle.agreement else "CLIP"
+    return "CLIP, and their agreement where a picture or a word is given" if bundle.agreement else "CLIP"
 
 
 def _language(offer: Offer | None) -> str:
