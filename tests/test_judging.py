@@ -15,7 +15,7 @@ from tqdm import tqdm
 from dalle import config, train
 from dalle.__main__ import main
 from dalle.chart import BLUE
-from dalle.contracts import Request
+from dalle.contracts import Candidate, Request
 from dalle.engine import Studio
 from dalle.judge import Judge, spelling
 from dalle.judging import Trial, _Examiner
@@ -91,6 +91,17 @@ def test_best_of_k_is_a_mean_over_groups_that_were_chosen_from():
     trial = Trial({1: (0, 1, 2, 3), 2: (1, 2), 3: (2,)}, {"a": right}, {"a": 1.0}, {"a": 1.0})
     assert [trial.best_of(k, "a") for k in (1, 2, 3)] == [0.5, 0.0, 0.0]
     assert replace(trial, favorites={2: (0, 3)}).best_of(2, "a") == 1.0
+
+
+def test_by_clip_alone_the_favorite_of_a_group_is_the_one_of_the_highest_score():
+    examiner = _Examiner(None, None, 4, None, tqdm(disable=True))
+    drawn = [Candidate(i, None, None, score) for i, score in enumerate((0.1, 0.4, 0.9, 0.2))]
+    assert examiner._favorites(None, drawn, 1) == (0, 1, 2, 3)
+    assert examiner._favorites(None, drawn, 2) == (1, 2)  # 0.4 of the first two, 0.9 of the last two
+    assert examiner._favorites(None, drawn, 4) == (2,)
+    assert examiner._favorites(None, drawn, 3) == (2,)
+    other = [replace(candidate, score=score) for candidate, score in zip(drawn, (0.5, 0.4, 0.1, 0.2), strict=True)]
+    assert examiner._favorites(None, other, 2) == (0, 3)
 
 
 def test_of_a_group_it_is_the_one_that_would_have_been_first_if_no_more_had_been_drawn(tiny_model):

@@ -41,7 +41,7 @@ class Trial:
 
     def best_of(self, k: int, aspect: str) -> float:
         """How right the favorite of k candidates is: the mean over all groups of k that were drawn in a row."""
-        return _mean(self.right[aspect][i] for i in self.favorites[k])
+        return sum(self.right[aspect][i] for i in self.favorites[k]) / len(self.favorites[k])
 
 
 def examine(
@@ -160,7 +160,7 @@ class _Examiner:
     def _favorite(self, request: Request, group: Sequence[Candidate]) -> int:
         """Scores by CLIP alone do not depend on what else was drawn; those by agreement do."""
         scores = [candidate.score or 0.0 for candidate in group]
-        if group[0].scored_by == "CLIP and agreement":
+        if len(group) > 1 and group[0].scored_by == "CLIP and agreement":
             scores, _ = self.studio.scores(request, [candidate.picture for candidate in group])
         return scores.index(max(scores))
 

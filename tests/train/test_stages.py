@@ -525,11 +525,15 @@ def test_later_lessons_are_rich_in_what_is_hard():
     later, small = RECIPES["small-later"], RECIPES["small"]
     assert later.world == small.world and later.shown is not None
 
-    def hard(world: WorldConfig) -> int:
-        facts = [World(world).plan(index).facts for index in range(400)]
-        return sum(plan.get("relation") in ("inside", "in front of", "behind") for plan in facts)
+    def pairs(world: WorldConfig) -> list[str]:
+        plans = [World(world).plan(index) for index in range(400)]
+        return [plan.facts["relation"] for plan in plans if plan.family == "relation"]
 
-    assert hard(later.shown) > 2 * hard(small.world) > 0
+    def hard(relations: list[str]) -> int:
+        return sum(relation in ("inside", "in front of", "behind") for relation in relations)
+
+    shown = pairs(later.shown)
+    assert hard(shown) > 2 * hard(pairs(small.world)) > 0 and hard(shown) > len(shown) / 2
 
 
 def test_nets_of_other_sizes_do_not_go_on(tiny_model: Path, tmp_path: Path):
