@@ -12,11 +12,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from dalle import config
+from dalle.text import unquoted
 from dalle.worlds.words import plural
 
 FILE = "words.json"
 _SELDOM = 3  # a word of fewer captions is not learned
-_QUOTED = re.compile(r"(?<!\w)['\"‘’“”][^'\"‘’“”]+['\"‘’“”](?!\w)")  # written in the picture, letter by letter
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*(?!\w)")
 _LITTLE = """a about across after all also among an and any are around as at be been before behind being below beside
     between both but by can could did do does doing down each either every few for from had has have having he her here
@@ -73,7 +73,7 @@ def _is_known(word: str, known: frozenset[str]) -> bool:
 
 
 def _words(text: str) -> list[str]:
-    return _WORD.findall(_QUOTED.sub(" ", text))
+    return _WORD.findall(unquoted(text))
 
 
 def _plain(word: str) -> str:

@@ -40,6 +40,7 @@ def test_words_are_counted_once_a_caption_and_those_in_quotes_not_at_all():
         ("a xylophone on a tuba and a Xylophone", ["xylophone", "tuba"]),  # once, as first typed
         ("a wolf in a café", ["wolf", "café"]),  # met too seldom
         ("a sign that says 'xylophone' in red", ["sign", "says"]),  # in quotes it is spelled
+        ("a tuba, «kazoo», ＂don’t＂ and 'rock'n'roll' on a harp", ["tuba", "harp"]),  # as `text.quoted` reads quotes
         ("a cherry-red dog, a cherry-like lamp", ["lamp"]),
         ("7 dogs from the 1930s", []),
         ("", []),
