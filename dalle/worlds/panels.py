@@ -10,7 +10,19 @@ from PIL import Image, ImageChops, ImageDraw, ImageOps
 from dalle.worlds import backgrounds
 from dalle.worlds.colors import PALE, shade
 from dalle.worlds.materials import typical_color
-from dalle.worlds.scene import Facts, Family, Stage, Thing, center_of, moved, paste, picture_of, resized, thing
+from dalle.worlds.scene import (
+    Facts,
+    Family,
+    Stage,
+    Thing,
+    center_of,
+    moved,
+    paste,
+    picture_of,
+    resized,
+    rimmed,
+    thing,
+)
 from dalle.worlds.split import Combination
 from dalle.worlds.styles import STYLES, apply_style
 from dalle.worlds.vocabulary import say, say_color
@@ -90,7 +102,7 @@ def _made_of(panel: Image.Image, item: Thing, change: Change) -> Image.Image:
 
 
 def _with_symbol(panel: Image.Image, item: Thing, change: Change) -> Image.Image:
-    return _panel(_tint_of(panel), [item, thing(change.value, center_of(item), 36)])
+    return _panel(_tint_of(panel), [item, rimmed(thing(change.value, center_of(item), 36))])
 
 
 def _patterned(panel: Image.Image, item: Thing, change: Change) -> Image.Image:
@@ -181,19 +193,21 @@ class TwoPanel(Family):
     def plan(self, stage: Stage) -> Facts:
         weights = np.array([CHANGES[kind].weight for kind in self.kinds])
         kind = self.kinds[int(stage.rng.choice(len(self.kinds), p=weights / weights.sum()))]
-        known = stage.vocabulary.nouns if stage.chance(0.4) else stage.vocabulary.given
-        nouns = stage.vocabulary.among(tuple(HEADS)) if kind == "wearing" else known
-        color = stage.color(0.15)
+        anything = stage.full
+        nouns = anything.vocabulary.nouns
+        if stage.chance(0.4):
+            nouns = stage.vocabulary.among(tuple(HEADS)) if kind == "wearing" else stage.vocabulary.nouns
+        color = anything.color(0.15)
         value = stage.pick([value for value in CHANGES[kind].values if value != color])
         noun = stage.pick([noun for noun in nouns if noun != value])
         center = stage.scatter(_CENTER[0], 40), _CENTER[1]  # what is copied can stand anywhere
-        pose = {} if kind == "wearing" else stage.pose()
+        pose = {} if kind == "wearing" else anything.pose()
         top = thing(noun, center, _SIDE, color, **pose)
         changed = value if kind == "color" else color
         return {
             "things": [top, moved({**top, "color": changed}, 0, HEIGHT)],
             "change": {"kind": kind, "value": value},
-            "background": stage.plain_background(top),
+            "background": anything.plain_background(top),
             "copied": noun not in stage.vocabulary.nouns,  # and so not learned by its name
         }
 

@@ -7,7 +7,7 @@ picture. A false caption is the caption of twisted facts.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,7 +18,7 @@ from dalle.worlds.backgrounds import SIDE
 from dalle.worlds.colors import PALE, unlike
 from dalle.worlds.split import Combination
 from dalle.worlds.sprites import fitted, natural_color, sprite
-from dalle.worlds.vocabulary import ANIMALS, FOODS, THINGS, Vocabulary, say, say_color
+from dalle.worlds.vocabulary import ANIMALS, FOODS, THINGS, Vocabulary, say, say_color, vocabulary
 from dalle.worlds.words import article
 
 Facts = Mapping[str, Any]
@@ -73,6 +73,11 @@ class Stage:
     @property
     def small(self) -> bool:
         return self.vocabulary.is_small
+
+    @property
+    def full(self) -> "Stage":
+        """The full world's stage, in the small one too: for what is only copied, and so can be anything."""
+        return replace(self, vocabulary=vocabulary("full")) if self.small else self
 
     def chance(self, probability: float) -> bool:
         return bool(self.rng.random() < probability)

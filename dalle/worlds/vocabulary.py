@@ -57,13 +57,6 @@ class Vocabulary:
     def shapes(self) -> tuple[str, ...]:
         return ("cube",) if self.is_small else tuple(SHAPES)
 
-    @property
-    def given(self) -> tuple[str, ...]:
-        """The nouns of things that are shown to be copied and not to be learned: of the small world's, all but the
-        unseen ones.
-        """
-        return vocabulary("full").nouns if self.is_small else self.nouns
-
     def among(self, group: Sequence[str]) -> tuple[str, ...]:
         """The nouns of a group that this vocabulary knows; all of its nouns where it knows none."""
         return self._known(group) or self.nouns

@@ -11,13 +11,14 @@ import pytest
 
 from dalle.errors import WorldError
 from dalle.worlds import World, WorldConfig, contact_sheet, negative_captions, reword
-from dalle.worlds.colors import SYNONYMS
+from dalle.worlds.colors import PALE, SYNONYMS
 from dalle.worlds.families import FAMILIES
 from dalle.worlds.scene import COMPANY_SIDE, CROWD_SIDE, NAMED, SIDES, center_of, is_inside
 from dalle.worlds.signs import misspelled
 from dalle.worlds.split import is_held_out
 from dalle.worlds.vocabulary import SMALL as SMALL_NOUNS
 from dalle.worlds.vocabulary import vocabulary, words_for
+from dalle.worlds.wearing import HEADS
 from dalle.worlds.words import NUMBERS, plural
 
 SMALL = WorldConfig(vocabulary="small", lattice=16)
@@ -213,6 +214,16 @@ def test_the_small_world_copies_things_that_it_does_not_draw():
     assert {noun for noun, only_copied in copied.items() if only_copied} == set(copied) - set(known.nouns)
     assert 20 < sum(copied.values()) < len(copied)
     assert not set(copied) & set(vocabulary("unseen").nouns)
+
+
+def test_what_is_copied_can_be_of_any_color_and_stand_on_any_tint_either_way_in_the_small_world_too():
+    copies = [example.facts for example in only("two_panel", count=150)]
+    tops = [facts["things"][0] for facts in copies]
+    assert {facts["background"]["color"] for facts in copies} == set(PALE)
+    assert {top["color"] for top in tops} - {None, *vocabulary("small").colors}
+    assert 0.15 < np.mean([top.get("mirrored", False) for top in tops]) < 0.45
+    wearing = [top["noun"] for top, facts in zip(tops, copies, strict=True) if facts["change"]["kind"] == "wearing"]
+    assert set(wearing) & set(HEADS) and set(wearing) - set(HEADS)
 
 
 def test_rewording_keeps_the_nouns():
