@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from dalle import config
-from dalle.text import unquoted
+from dalle.quotes import unquoted
 from dalle.worlds.words import plural
 
 FILE = "words.json"

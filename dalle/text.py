@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 import string
-import unicodedata
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -21,12 +20,11 @@ import torch
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor
 
+from dalle import quotes
 from dalle.errors import CheckpointError
 
 BOS, UNKNOWN = "[BOS]", "[UNK]"  # ids 0 and 1
 _SPACE = "▁"  # stands for a space at the start of a word, so that pieces spell out the sentence
-_QUOTE_MARKS = '["`´‘’‚‛“”„‟′″«»‹›]'  # all read as "'"
-_QUOTED = r"(?<!\w)'(?:[^']|(?<=\w)'(?=\w))+'(?!\w)"  # a word written in the picture
 _SPELLED = rf"\A{_SPACE}?'(?=.*'\z)|(?!\A)\G."  # within one: the opening quote, then letter by letter
 _WORD = rf"{_SPACE}?\p{{L}}+(?:['-]\p{{L}}+)*|{_SPACE}?[^{_SPACE}\p{{L}}]|{_SPACE}"
 _LANE = 16  # positions of the row where a quoted word is set, and how many columns it has in the picture
@@ -120,19 +118,8 @@ class BpeTokenizer:
 
 def quoted(prompt: str) -> str:
     """The first word in quotes, which is to be written in the picture, as it is read; empty where there is none."""
-    found = re.search(_QUOTED, _normalizer().normalize_str(valid(prompt)))
+    found = re.search(quotes.QUOTED, _normalizer().normalize_str(valid(prompt)))
     return found[0][1:-1] if found else ""
-
-
-def unquoted(prompt: str) -> str:
-    """The prompt as it was typed, but for what stands in quotes."""
-    first = (unicodedata.normalize("NFKD", character)[0] for character in prompt)  # one for one, so that places agree
-    folded = re.sub(_QUOTE_MARKS, "'", "".join(first))
-    parts, end = [], 0
-    for found in re.finditer(_QUOTED, folded):
-        parts.append(prompt[end : found.start()])
-        end = found.end()
-    return " ".join([*parts, prompt[end:]])
 
 
 def valid(text: str) -> str:
@@ -148,7 +135,7 @@ def _normalizer() -> normalizers.Normalizer:
             normalizers.NFKD(),
             normalizers.StripAccents(),
             normalizers.Lowercase(),
-            normalizers.Replace(Regex(_QUOTE_MARKS), "'"),
+            normalizers.Replace(Regex(quotes.MARKS), "'"),
             normalizers.Replace(Regex("[‐‑‒–—―−]"), "-"),
             normalizers.Replace(Regex(r"\p{Cf}"), ""),  # joiners and marks of direction, which nobody sees
             normalizers.Replace(Regex(rf"[\s\p{{Cc}}{_SPACE}]+"), " "),
@@ -163,7 +150,7 @@ def _pre_tokenizer() -> pre_tokenizers.PreTokenizer:
     """Words with the space before them; single digits and signs; quoted words letter by letter."""
     return pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(rf"{_SPACE}?{_QUOTED}"), behavior="isolated"),
+            pre_tokenizers.Split(Regex(rf"{_SPACE}?{quotes.QUOTED}"), behavior="isolated"),
             pre_tokenizers.Split(Regex(_SPELLED), behavior="isolated"),
             pre_tokenizers.Split(Regex(_WORD), behavior="isolated"),
         ]

@@ -37,6 +37,7 @@ FLOORS = {
     "dalle.ranking": 2,
     "dalle.agreement": 2,
     "dalle.text": 2,
+    "dalle.quotes": 2,
     "dalle.yttm": 2,
     "dalle.languages": 0,
     "dalle.measured": 0,
