@@ -160,7 +160,7 @@ class _Examiner:
     def _favorite(self, request: Request, group: Sequence[Candidate]) -> int:
         """Scores by CLIP alone do not depend on what else was drawn; those by agreement do."""
         scores = [candidate.score or 0.0 for candidate in group]
-        if len(group) > 1 and group[0].scored_by == "CLIP and agreement":
+        if 1 < len(group) < self.samples and group[0].scored_by == "CLIP and agreement":
             scores, _ = self.studio.scores(request, [candidate.picture for candidate in group])
         return scores.index(max(scores))
 

@@ -193,21 +193,21 @@ class TwoPanel(Family):
     def plan(self, stage: Stage) -> Facts:
         weights = np.array([CHANGES[kind].weight for kind in self.kinds])
         kind = self.kinds[int(stage.rng.choice(len(self.kinds), p=weights / weights.sum()))]
-        anything = stage.full
-        nouns = anything.vocabulary.nouns
+        full = stage.full
+        nouns = full.vocabulary.nouns
         if stage.chance(0.4):
             nouns = stage.vocabulary.among(tuple(HEADS)) if kind == "wearing" else stage.vocabulary.nouns
-        color = anything.color(0.15)
+        color = full.color(0.15)
         value = stage.pick([value for value in CHANGES[kind].values if value != color])
         noun = stage.pick([noun for noun in nouns if noun != value])
         center = stage.scatter(_CENTER[0], 40), _CENTER[1]  # what is copied can stand anywhere
-        pose = {} if kind == "wearing" else anything.pose()
+        pose = {} if kind == "wearing" else full.pose()
         top = thing(noun, center, _SIDE, color, **pose)
         changed = value if kind == "color" else color
         return {
             "things": [top, moved({**top, "color": changed}, 0, HEIGHT)],
             "change": {"kind": kind, "value": value},
-            "background": anything.plain_background(top),
+            "background": full.plain_background(top),
             "copied": noun not in stage.vocabulary.nouns,  # and so not learned by its name
         }
 

@@ -76,7 +76,7 @@ class Stage:
 
     @property
     def full(self) -> "Stage":
-        """The full world's stage, in the small one too: for what is only copied, and so can be anything."""
+        """This stage, or the full world's in the small one: for what is only copied, and so can be anything."""
         return replace(self, vocabulary=vocabulary("full")) if self.small else self
 
     def chance(self, probability: float) -> bool:
