@@ -5,6 +5,7 @@ of pixels for the risk. A CLIP that was taught on few things cannot tell whether
 well, nor can it spell; the candidates together can.
 """
 
+import torch
 from torch import Tensor
 
 from dalle.contracts import Request
@@ -32,6 +33,10 @@ def agreement(pictures: Tensor) -> Tensor:
 
 
 def _standard(scores: Tensor) -> Tensor:
-    """(B,) -> (B,) of mean 0 and variance 1; all 0 where they are the same."""
-    spread = scores - scores.mean()
+    """(B,) -> (B,) float64 on the CPU, of mean 0 and variance 1; all 0 where they are the same.
+
+    Cosines of pictures that are much alike differ from the seventh digit on, where float32 ends.
+    """
+    exact = scores.to("cpu", torch.float64)
+    spread = exact - exact.mean()
     return spread / spread.square().mean().sqrt().clamp_min(1e-6)

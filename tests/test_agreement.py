@@ -1,5 +1,7 @@
 """The picture that comes nearest to all others is the best guess of them."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -23,8 +25,15 @@ def test_clip_and_agreement_have_an_equal_say(pictures):
     cosines = torch.tensor([0.1, 0.3, 0.2, 0.25, 0.15])
     both = jointly(cosines, pictures)
     expected = sum((x - x.mean()) / x.std(correction=0) for x in (cosines, agreement(pictures))) / 2
-    torch.testing.assert_close(both, expected)
+    torch.testing.assert_close(both, expected, check_dtype=False)
     torch.testing.assert_close(jointly(7 * cosines - 3, pictures), both)  # whatever CLIP counts in
+
+
+def test_those_that_clip_hardly_tells_apart_stand_the_same_in_any_order(pictures):
+    cosines = 0.98 + 6e-8 * torch.tensor([10.0, 160.0, 3.0, 15.0, 44.0])
+    both = jointly(cosines, pictures)
+    for order in map(list, itertools.permutations(range(5))):
+        torch.testing.assert_close(jointly(cosines[order], pictures[order]), both[order], rtol=0, atol=1e-5)
 
 
 def test_two_pictures_agree_alike_and_one_has_nobody_to_agree_with(pictures):
