@@ -134,7 +134,13 @@ def write_tensors(
     count = len(parts)
     for i, part in enumerate(parts, start=1):
         name = stem if count == 1 else f"{stem}-{i:05}-of-{count:05}"
-        save_file(part, directory / f"{name}.safetensors")
+        write(part, directory / f"{name}.safetensors")
+
+
+def write(tensors: Mapping[str, Tensor], file: Path) -> None:
+    """One safetensors file, which whoever may use its folder may read; `save_file` alone may leave it to its owner."""
+    save_file(dict(tensors), file)
+    file.chmod(file.parent.stat().st_mode & 0o666)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """Files of weights: whole, or a sentence that names what is wrong with them."""
 
+import os
 import re
+import stat
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,14 @@ def test_writing_replaces_what_was_there_and_nothing_else(tmp_path: Path, monkey
     checkpoint.write_tensors(tensors(6), tmp_path, "net", torch.float32)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["net.safetensors", "net_b.safetensors"]
     assert checkpoint.read_tensors(tmp_path, "net")["layer.0"].shape == (6,)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows knows no such permissions")
+def test_whoever_may_use_the_folder_may_read_the_weights(tmp_path: Path):
+    for folder, file in ((0o755, 0o644), (0o700, 0o600)):
+        tmp_path.chmod(folder)
+        checkpoint.write_tensors(tensors(4), tmp_path, "net", torch.float32)
+        assert stat.S_IMODE((tmp_path / "net.safetensors").stat().st_mode) == file
 
 
 def refused(place: Path) -> str:

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -257,7 +256,7 @@ def export(net: nn.Module, recipe: ClipRecipe, tokenizer: BpeTokenizer, run: Run
         name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
         for name, tensor in net.state_dict().items()
     }
-    save_file(tensors, run.out / WEIGHTS)
+    checkpoint.write(tensors, run.out / WEIGHTS)
     config.save(model_config(recipe, tokenizer), run.out / CONFIG)
     run.summary["recipe"] = config.to_json(recipe)
     run.summary["heldout"] = measure(ClipRanker.load(run.out, tokenizer), heldout)
