@@ -1,6 +1,6 @@
 """Training from nothing: `python -m dalle train all --recipe small --out DIR` ends with a folder `--model` takes.
 
-And going on: `python -m dalle train settle --recipe small-later --start emoji --first 1100000 --out DIR` begins with
+And going on: `python -m dalle train settle --recipe small-later --start emoji --first 1200000 --out DIR` begins with
 the nets of a model and learns from pictures that it has not seen.
 """
 
