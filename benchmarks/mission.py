@@ -47,9 +47,9 @@ def best(studio: Studio, wish: Request) -> Example:
 
 
 def teapot() -> Image.Image:
-    """A picture whose upper half shows one."""
+    """A picture whose upper half shows one: a green one, on which a red heart can be seen."""
     facts = {
-        "things": [thing("teapot", (128, 76), 88)],
+        "things": [thing("teapot", (128, 76), 88, "green")],
         "change": {"kind": "symbol", "value": "heart"},
         "background": {"kind": "plain", "color": "white", "said": False},
     }
