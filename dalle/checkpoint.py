@@ -134,13 +134,9 @@ def write_tensors(
     count = len(parts)
     for i, part in enumerate(parts, start=1):
         name = stem if count == 1 else f"{stem}-{i:05}-of-{count:05}"
-        write(part, directory / f"{name}.safetensors")
-
-
-def write(tensors: Mapping[str, Tensor], file: Path) -> None:
-    """One safetensors file, which whoever may use its folder may read; `save_file` alone may leave it to its owner."""
-    save_file(dict(tensors), file)
-    file.chmod(file.parent.stat().st_mode & 0o666)
+        file = directory / f"{name}.safetensors"
+        save_file(part, file)
+        file.chmod(directory.stat().st_mode & 0o666)  # who may use the folder may read it; else only its owner might
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ color alone is enough. In the same way, what the transformer drew of some of the
 
 import contextlib
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -252,11 +253,8 @@ def _groups(net: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
 
 def export(net: nn.Module, recipe: ClipRecipe, tokenizer: BpeTokenizer, run: Run, heldout: Corpus) -> None:
     """Write `clip.json` and `clip.safetensors` (fp16), and measure what they hold."""
-    tensors = {
-        name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
-        for name, tensor in net.state_dict().items()
-    }
-    checkpoint.write(tensors, run.out / WEIGHTS)
+    stem, limit = Path(WEIGHTS).stem, sys.maxsize  # one file, as open_clip reads no more
+    checkpoint.write_tensors(net.state_dict(), run.out, stem, torch.float16, limit)
     config.save(model_config(recipe, tokenizer), run.out / CONFIG)
     run.summary["recipe"] = config.to_json(recipe)
     run.summary["heldout"] = measure(ClipRanker.load(run.out, tokenizer), heldout)
